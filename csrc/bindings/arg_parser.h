@@ -1,0 +1,81 @@
+// Calls a C++ function from Python: names and defaults come from a string such as "input, dim=None, *, dtype=None",
+// the types from the function itself.
+#pragma once
+#include <array>
+#include <tuple>
+#include <utility>
+
+#include "bindings/convert.h"
+
+namespace tg {
+
+// One parameter list, parsed once. Defaults are kept as Python objects.
+class Parameters {
+ public:
+  Parameters(const char* op, const char* spec);
+  int size() const { return count_; }
+  const char* name(int i) const { return names_[i].c_str(); }
+  // Fills values[0..size) with borrowed objects. `rest` keeps a tuple of varargs alive ("*shape").
+  void bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
+            pybind11::object& rest) const;
+  std::string signature() const;
+
+ private:
+  [[noreturn]] void fail(const std::string& why) const;
+  static constexpr int kMax = 8;
+  const char* op_;
+  std::string spec_;
+  std::string names_[kMax];
+  PyObject* interned_[kMax] = {};
+  PyObject* defaults_[kMax] = {};
+  int count_ = 0, positional_ = 0, varargs_ = -1;
+};
+
+template <class F>
+struct FunctionTraits;
+template <class R, class... A>
+struct FunctionTraits<R (*)(A...)> {
+  using Values = std::tuple<std::remove_cvref_t<A>...>;
+  static constexpr int arity = sizeof...(A);
+};
+
+// Row: static name, params, and `fn`, a pointer to the C++ function.
+template <class Row>
+struct Bound {
+  using Traits = FunctionTraits<std::remove_const_t<decltype(Row::fn)>>;
+  static const Parameters& parameters() {
+    static const auto* p = new Parameters(Row::name, Row::params);
+    return *p;
+  }
+  static PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+    return guarded(static_cast<PyObject*>(nullptr), [&] {
+      PyObject* values[Traits::arity];
+      pybind11::object rest;
+      parameters().bind(self, args, n, keywords, values, rest);
+      return invoke(values, std::make_index_sequence<Traits::arity>{});
+    });
+  }
+  static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+    return call(self, args, n, keywords);
+  }
+  static PyObject* function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+    return call(nullptr, args, n, keywords);
+  }
+
+ private:
+  template <size_t... I>
+  static PyObject* invoke(PyObject** values, std::index_sequence<I...>) {
+    return to_python(Row::fn(convert<I>(values)...));
+  }
+  template <size_t I>
+  static auto convert(PyObject** values) {
+    using T = std::tuple_element_t<I, typename Traits::Values>;
+    const Argument a{Row::name, parameters().name(static_cast<int>(I)), values[I]};
+    if constexpr (std::is_same_v<T, Tensor> && I == 0) {
+      if (a.value == Py_None) a.fail("a tensor");
+    }
+    return FromPython<T>::convert(a);
+  }
+};
+
+}  // namespace tg

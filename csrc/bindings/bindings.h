@@ -1,0 +1,15 @@
+// What each bindings file adds to the module.
+#pragma once
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "ops/ops.h"
+
+namespace tg {
+
+void create_dtypes(pybind11::module_& m);
+void bind_create(pybind11::module_& m);
+void bind_tape(pybind11::module_& m);
+void bind_runtime(pybind11::module_& m);
+
+}  // namespace tg

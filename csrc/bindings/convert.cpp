@@ -1,0 +1,114 @@
+// Python arguments to C++ values: numbers, shapes, dtypes.
+#include "bindings/convert.h"
+
+#include "bindings/numpy_interop.h"
+
+namespace py = pybind11;
+
+namespace tg {
+namespace {
+
+bool is_number(PyObject* o) { return PyFloat_Check(o) || PyLong_Check(o); }
+
+// NumPy scalars have __index__ or __float__ and a dtype, and are no sequences.
+bool is_numpy(PyObject* o) { return !is_number(o) && py::hasattr(o, "__array_interface__"); }
+
+py::object& dtype_slot(int i) {
+  static auto* slots = new py::object[kNumDTypes];
+  return slots[i];
+}
+
+}  // namespace
+
+bool is_operand(PyObject* o) { return is_tensor(o) || is_number(o) || is_numpy(o); }
+
+Tensor to_operand(PyObject* o) {
+  if (is_tensor(o)) return unwrap(o);
+  if (PyBool_Check(o)) return Tensor::number(o == Py_True);
+  if (PyFloat_Check(o)) return Tensor::number(PyFloat_AS_DOUBLE(o));
+  if (PyLong_Check(o)) return Tensor::number(to_int64(o));
+  return tensor_from_numpy_value(o);
+}
+
+int64_t to_int64(PyObject* o) {
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(o));
+  if (!index) throw py::error_already_set();
+  int overflow = 0;
+  const long long v = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow) throw std::invalid_argument("the integer " + std::string(py::str(index)) + " does not fit in int64");
+  if (v == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return v;
+}
+
+double to_double(PyObject* o) {
+  const double v = PyFloat_AsDouble(o);
+  if (v == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return v;
+}
+
+Dims to_dims(PyObject* o) {
+  Dims d;
+  if (PyIndex_Check(o)) {
+    d.push_back(to_int64(o));
+    return d;
+  }
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(o, "expected an int or a sequence of ints"));
+  if (!items) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
+    d.push_back(to_int64(PySequence_Fast_GET_ITEM(items.ptr(), i)));
+  }
+  return d;
+}
+
+struct DTypeObject {
+  DType value;
+};
+
+void create_dtypes(py::module_& m) {
+  py::class_<DTypeObject>(m, "dtype", "The type of a tensor's elements, e.g. tapegrad.float32.")
+      .def("__repr__", [](const DTypeObject& d) { return std::string("tapegrad.") + name(d.value); })
+      .def("__reduce__", [](const DTypeObject& d) { return std::string(name(d.value)); })
+      .def_property_readonly("itemsize", [](const DTypeObject& d) { return itemsize(d.value); })
+      .def_property_readonly("is_floating_point", [](const DTypeObject& d) { return is_float(d.value); });
+  for (int i = 0; i < kNumDTypes; ++i) {
+    dtype_slot(i) = py::cast(DTypeObject{static_cast<DType>(i)});
+    m.attr(name(static_cast<DType>(i))) = dtype_slot(i);
+  }
+  m.attr("double") = dtype_slot(static_cast<int>(DType::Float64));
+  m.attr("float") = dtype_slot(static_cast<int>(DType::Float32));
+  m.attr("long") = dtype_slot(static_cast<int>(DType::Int64));
+  m.attr("int") = dtype_slot(static_cast<int>(DType::Int32));
+}
+
+PyObject* dtype_object(DType t) { return dtype_slot(static_cast<int>(t)).ptr(); }
+
+DType to_dtype(PyObject* o) {
+  for (int i = 0; i < kNumDTypes; ++i) {
+    if (o == dtype_slot(i).ptr()) return static_cast<DType>(i);
+  }
+  if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return default_dtype();
+  if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) return DType::Int64;
+  if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) return DType::Bool;
+  if (PyType_Check(o) || py::hasattr(o, "itemsize")) return dtype_of_numpy(py::handle(o));
+  throw TypeError("expected a dtype such as tapegrad.float32, got " + std::string(py::repr(o)));
+}
+
+py::object size_object(const Dims& d) {
+  static PyObject* type = nullptr;
+  if (!type) type = py::object(py::module_::import("tapegrad._size").attr("Size")).release().ptr();
+  py::tuple t(static_cast<size_t>(d.size()));
+  for (int i = 0; i < d.size(); ++i) t[static_cast<size_t>(i)] = d[i];
+  auto out = py::reinterpret_steal<py::object>(PyObject_CallOneArg(type, t.ptr()));
+  if (!out) throw py::error_already_set();
+  return out;
+}
+
+PyObject* to_python(const ops::MinMax& r) {
+  if (const Tensor* t = std::get_if<Tensor>(&r)) return wrap(*t);
+  static PyObject* type = nullptr;
+  if (!type) type = py::object(py::module_::import("tapegrad._size").attr("ValuesIndices")).release().ptr();
+  const auto& both = std::get<ops::ValuesIndices>(r);
+  return py::reinterpret_borrow<py::object>(type)(both.values, both.indices).release().ptr();
+}
+
+}  // namespace tg

@@ -1,0 +1,179 @@
+// x[key] and x[key] = value: ints, slices, None, Ellipsis, lists, tensors and masks, as NumPy reads them.
+#include <pybind11/numpy.h>
+
+#include "bindings/convert.h"
+#include "bindings/numpy_interop.h"
+#include "bindings/tensor_members.h"
+
+namespace py = pybind11;
+
+namespace tg {
+namespace {
+
+bool is_array_like(PyObject* o) {
+  return is_tensor(o) || PyList_Check(o) || py::isinstance<py::array>(py::handle(o));
+}
+
+Tensor index_tensor(PyObject* o) {
+  if (is_tensor(o)) return unwrap(o);
+  if (py::isinstance<py::array>(py::handle(o))) return tensor_from_numpy(py::handle(o));
+  Tensor t = unwrap(py::module_::import("tapegrad._core").attr("tensor")(py::handle(o)).ptr());
+  return t.numel() == 0 ? ops::to(t, DType::Int64) : t;
+}
+
+// An int, also as a 0-d integer tensor or NumPy integer; bools are masks.
+bool is_integer(PyObject* o) {
+  if (PyBool_Check(o)) return false;
+  if (is_tensor(o)) return false;
+  return PyIndex_Check(o) && !PySequence_Check(o);
+}
+
+// What a key says: views are taken at once, tensor indices are collected for one gather at the end.
+struct Indexed {
+  Tensor view;
+  ops::TensorList indices;
+  bool advanced = false;
+};
+
+[[noreturn]] void fail_key(PyObject* o) {
+  throw std::out_of_range(std::string("a tensor is indexed by ints, slices, None, ..., lists, integer or bool tensors; "
+                                      "got ") + Py_TYPE(o)->tp_name);
+}
+
+int64_t dims_taken(PyObject* o) {
+  if (o == Py_None || o == Py_Ellipsis || PyBool_Check(o)) return 0;
+  if (is_tensor(o) && unwrap(o).dtype() == DType::Bool) return unwrap(o).rank();
+  if (PyList_Check(o) || py::isinstance<py::array>(py::handle(o))) {
+    const Tensor t = index_tensor(o);
+    return t.dtype() == DType::Bool ? t.rank() : 1;
+  }
+  return 1;
+}
+
+Tensor take_slice(const Tensor& t, int64_t dim, PyObject* o) {
+  Py_ssize_t start, stop, step;
+  if (PySlice_Unpack(o, &start, &stop, &step) < 0) throw py::error_already_set();
+  if (step < 0) throw std::invalid_argument("slices with a negative step are not supported; use an index tensor");
+  const Py_ssize_t length = PySlice_AdjustIndices(t.size(static_cast<int>(dim)), &start, &stop, step);
+  if (length == t.size(static_cast<int>(dim)) && step == 1) return t;
+  return ops::slice(t, dim, start, length, step);
+}
+
+void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
+  if (o == Py_None) {
+    x.view = ops::unsqueeze(x.view, dim++);
+    x.indices.emplace_back();
+    return;
+  }
+  if (o == Py_Ellipsis) {
+    dim += skip;
+    for (int64_t i = 0; i < skip; ++i) x.indices.emplace_back();
+    return;
+  }
+  if (PyBool_Check(o)) {  // a mask of no dimensions: a new one of size 0 or 1
+    x.view = ops::unsqueeze(x.view, dim++);
+    x.indices.push_back(Tensor::empty({o == Py_True ? 1 : 0}, DType::Int64));
+    if (o == Py_True) *x.indices.back().data<int64_t>() = 0;
+    x.advanced = true;
+    return;
+  }
+  if (dim >= x.view.rank()) {
+    throw std::out_of_range("too many indices for a tensor of " + std::to_string(x.view.rank()) + " dimensions");
+  }
+  if (is_integer(o)) {
+    x.view = ops::select(x.view, dim, to_int64(o));
+  } else if (PySlice_Check(o)) {
+    x.view = take_slice(x.view, dim, o);
+    ++dim;
+    x.indices.emplace_back();
+  } else if (is_array_like(o)) {
+    const Tensor t = index_tensor(o);
+    if (t.rank() == 0 && is_integral(t.dtype()) && t.dtype() != DType::Bool) {
+      x.view = ops::select(x.view, dim, t.item_int64());
+      return;
+    }
+    x.indices.push_back(t);
+    dim += t.dtype() == DType::Bool ? t.rank() : 1;
+    x.advanced = true;
+  } else {
+    fail_key(o);
+  }
+}
+
+Indexed resolve(const Tensor& t, PyObject* key) {
+  Indexed x{t, {}, false};
+  PyObject* const* items = &key;
+  Py_ssize_t n = 1;
+  if (PyTuple_Check(key)) {
+    items = &PyTuple_GET_ITEM(key, 0);
+    n = PyTuple_GET_SIZE(key);
+  }
+  int64_t taken = 0, ellipses = 0;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    taken += dims_taken(items[i]);
+    ellipses += items[i] == Py_Ellipsis;
+  }
+  if (ellipses > 1) throw std::out_of_range("an index can only have one ellipsis ('...')");
+  if (taken > t.rank()) {
+    throw std::out_of_range("too many indices (" + std::to_string(taken) + ") for a tensor of shape " +
+                            to_string(t.shape()));
+  }
+  int64_t dim = 0;
+  for (Py_ssize_t i = 0; i < n; ++i) apply_key(x, items[i], dim, t.rank() - taken);
+  return x;
+}
+
+}  // namespace
+
+PyObject* tensor_getitem(PyObject* self, PyObject* key) {
+  return guarded(static_cast<PyObject*>(nullptr), [&] {
+    const Tensor& t = unwrap(self);
+    if (PyLong_CheckExact(key)) return wrap(ops::select(t, 0, to_int64(key)));
+    const Indexed x = resolve(t, key);
+    if (x.advanced) return wrap(ops::index(x.view, x.indices));
+    return wrap(x.view.is(t) ? ops::view(t, t.shape()) : x.view);
+  });
+}
+
+int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
+  return guarded(-1, [&] {
+    if (!value) throw TypeError("elements of a tensor cannot be deleted");
+    const Tensor& t = unwrap(self);
+    const Tensor source = is_operand(value) ? to_operand(value) : index_tensor(value);
+    if (grad_enabled() && t->requires_grad) {
+      throw std::runtime_error("a leaf tensor that requires grad (" + describe(t) +
+                               ") cannot be modified in place; do it under no_grad()");
+    }
+    const Indexed x = resolve(t, key);
+    if (x.advanced) ops::index_put_(x.view, x.indices, source);
+    else ops::copy_(x.view, source);
+    return 0;
+  });
+}
+
+Py_ssize_t tensor_length(PyObject* self) {
+  return guarded(Py_ssize_t{-1}, [&] {
+    const Tensor& t = unwrap(self);
+    if (t.rank() == 0) throw TypeError("len() of a 0-d tensor");
+    return static_cast<Py_ssize_t>(t.size(0));
+  });
+}
+
+PyObject* tensor_iter(PyObject* self) {
+  return guarded(static_cast<PyObject*>(nullptr), [&] {
+    const Tensor& t = unwrap(self);
+    if (t.rank() == 0) throw TypeError("iteration over a 0-d tensor");
+    py::list rows;
+    for (int64_t i = 0; i < t.size(0); ++i) rows.append(ops::select(t, 0, i));
+    return PyObject_GetIter(rows.ptr());
+  });
+}
+
+int tensor_contains(PyObject* self, PyObject* value) {
+  return guarded(-1, [&] {
+    if (!is_operand(value)) throw TypeError("'in' compares elements with a number or tensor");
+    return ops::any(ops::eq(unwrap(self), to_operand(value))).item_int64() != 0 ? 1 : 0;
+  });
+}
+
+}  // namespace tg

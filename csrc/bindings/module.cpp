@@ -1,0 +1,68 @@
+// The extension module tapegrad._core.
+#include "bindings/bind_ops.h"
+#include "bindings/bindings.h"
+#include "bindings/convert.h"
+#include "bindings/errors.h"
+#include "bindings/numpy_interop.h"
+#include "kernels/dispatch.h"
+#include "threads/pool.h"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace tg {
+
+void bind_runtime(py::module_& m) {
+  m.def("active_isa", &active_isa, "The ISA level of the kernels in use: 'baseline', 'avx2' or 'avx512'.");
+  m.def(
+      "isa_levels",
+      [] {
+        py::list names;
+        for (const KernelTable* t : supported_tables()) names.append(t->isa);
+        return names;
+      },
+      "The ISA levels this CPU supports, the best last. TAPEGRAD_ISA forces one.");
+  m.def("get_num_threads", &num_threads, "Number of threads that kernels may use.");
+  m.def("set_num_threads", &set_num_threads, "n"_a, "Sets the number of threads that kernels may use, 1 to 1024.");
+  m.def("empty_cache", &empty_cache, "Gives cached memory back to the system.");
+  m.def(
+      "memory_stats",
+      [] {
+        const MemoryStats s = memory_stats();
+        return py::dict("allocated_bytes"_a = s.allocated_bytes, "peak_bytes"_a = s.peak_bytes,
+                        "cached_bytes"_a = s.cached_bytes, "allocations"_a = s.allocations, "pool_hits"_a = s.pool_hits);
+      },
+      "Bytes in use, their peak, bytes cached, and counts of allocations and cache hits.");
+  m.def("set_default_dtype", [](const py::object& d) { set_default_dtype(to_dtype(d.ptr())); }, "dtype"_a,
+        "Sets the dtype of Python floats and of creation functions: float32 or float64.");
+  m.def("get_default_dtype", [] { return py::reinterpret_borrow<py::object>(dtype_object(default_dtype())); },
+        "The dtype of Python floats and of creation functions.");
+}
+
+namespace {
+
+void* release_gil() { return PyEval_SaveThread(); }
+void restore_gil(void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }
+
+}  // namespace
+}  // namespace tg
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The C++ core of tapegrad: tensors, operations, the tape.";
+  m.attr("__version__") = TAPEGRAD_VERSION;
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const tg::TypeError& e) {
+      PyErr_SetString(PyExc_TypeError, e.what());
+    }
+  });
+  tg::set_gil_hooks({tg::release_gil, tg::restore_gil});
+  tg::create_dtypes(m);
+  tg::create_tensor_type(m);
+  tg::bind_op_functions(m);
+  tg::bind_numpy(m);
+  tg::bind_create(m);
+  tg::bind_tape(m);
+  tg::bind_runtime(m);
+}

@@ -1,0 +1,176 @@
+// NumPy arrays to tensors and back, without copying where memory allows.
+#include "bindings/numpy_interop.h"
+
+#include <pybind11/numpy.h>
+
+#include "bindings/convert.h"
+
+namespace py = pybind11;
+
+namespace tg {
+namespace {
+
+const char* numpy_name(DType t) { return name(t); }
+
+void release_object(void* owner) {
+  if (!Py_IsInitialized()) return;
+  const py::gil_scoped_acquire gil;
+  Py_DECREF(static_cast<PyObject*>(owner));
+}
+
+bool dtype_from(const py::dtype& d, DType* out) {
+  switch (d.kind()) {
+    case 'b': *out = DType::Bool; return true;
+    case 'f':
+      if (d.itemsize() == 4) return *out = DType::Float32, true;
+      if (d.itemsize() == 8) return *out = DType::Float64, true;
+      return false;
+    case 'i':
+      if (d.itemsize() == 4) return *out = DType::Int32, true;
+      if (d.itemsize() == 8) return *out = DType::Int64, true;
+      return false;
+    case 'u':
+      if (d.itemsize() == 1) return *out = DType::UInt8, true;
+      return false;
+    default: return false;
+  }
+}
+
+// Memory that a tensor can point into: native byte order, aligned, non-negative strides in whole elements.
+bool shareable(const py::array& a) {
+  const int item = static_cast<int>(a.itemsize());
+  if (!a.dtype().attr("isnative").cast<bool>() || !(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+    if (a.strides(i) < 0 || a.strides(i) % item) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+DType dtype_of_numpy(py::handle dtype_like) {
+  DType t;
+  const py::dtype d = py::dtype::from_args(py::reinterpret_borrow<py::object>(dtype_like));
+  if (!dtype_from(d, &t)) {
+    throw TypeError("no tensor dtype corresponds to NumPy's " + std::string(py::str(d)) +
+                    "; convert the array to bool, uint8, int32, int64, float32 or float64 first");
+  }
+  return t;
+}
+
+Tensor tensor_from_numpy(py::handle object) {
+  py::array a = py::reinterpret_borrow<py::array>(object);
+  const DType dtype = dtype_of_numpy(a.dtype());
+  if (!shareable(a)) {
+    const auto numpy = py::module_::import("numpy");
+    a = numpy.attr("array")(a, py::arg("dtype") = a.dtype().attr("newbyteorder")("="), py::arg("order") = "C");
+  }
+  Dims shape, strides;
+  int64_t extent = 1;
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+    shape.push_back(a.shape(i));
+    strides.push_back(a.strides(i) / a.itemsize());
+    extent += (a.shape(i) - 1) * strides.back();
+  }
+  auto* data = const_cast<void*>(a.data());
+  const bool read_only = !a.writeable();
+  const size_t bytes = a.size() ? static_cast<size_t>(extent * a.itemsize()) : 0;
+  Ref<TensorImpl> t(new TensorImpl);
+  t->storage = Storage::borrow(data, bytes, read_only, a.release().ptr(), release_object);
+  t->data = t->storage->data;
+  t->dtype = dtype;
+  t->numel = checked_numel(shape);
+  t->contiguous = is_contiguous(shape, strides);
+  t->shape = shape;
+  t->strides = strides;
+  return Tensor(std::move(t));
+}
+
+Tensor tensor_from_numpy_value(py::handle value) {
+  if (py::isinstance<py::array>(value)) return tensor_from_numpy(value);
+  const py::array a = py::module_::import("numpy").attr("asarray")(value);
+  // NumPy's own scalars promote by category, like Python numbers.
+  Tensor t = ops::clone(tensor_from_numpy(a));
+  if (t.rank() == 0) t->wrapped_number = true;
+  return t;
+}
+
+py::object numpy_from_tensor(const Tensor& t) {
+  const auto item = static_cast<py::ssize_t>(itemsize(t.dtype()));
+  std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
+  for (int64_t s : t.strides()) strides.push_back(s * item);
+  const auto owner = py::reinterpret_steal<py::object>(wrap(t));
+  py::array a(py::dtype(numpy_name(t.dtype())), shape, strides, t.data(), owner);
+  if (t->storage->read_only) a.attr("setflags")(py::arg("write") = false);
+  return a;
+}
+
+namespace {
+
+// Nested sequences and scalars, as NumPy reads them; Python floats take the default float dtype.
+Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
+  if (is_tensor(data.ptr())) {
+    const Tensor t = unwrap(data.ptr()).detach();
+    return dtype.is_none() || to_dtype(dtype.ptr()) == t.dtype() ? ops::clone(t) : ops::to(t, to_dtype(dtype.ptr()));
+  }
+  const bool from_numpy = py::hasattr(data, "__array_interface__");
+  py::object source = data;
+  if (py::isinstance<py::sequence>(data) && !from_numpy && !py::isinstance<py::str>(data)) {
+    source = py::module_::import("tapegrad._data").attr("plain_data")(data);
+  }
+  py::array a;
+  try {
+    a = py::module_::import("numpy").attr("array")(source);
+  } catch (py::error_already_set& e) {
+    throw std::invalid_argument("tensor: the nested data is ragged or has no numeric type (" + std::string(py::str(e.value())) + ")");
+  }
+  if (a.dtype().kind() == 'O' || a.dtype().kind() == 'U' || a.dtype().kind() == 'S') {
+    throw TypeError("tensor: data must be numbers, nested sequences of numbers of one length, arrays or tensors; got " +
+                    std::string(py::repr(py::type::of(data))) + " of NumPy dtype " + std::string(py::str(a.dtype())));
+  }
+  DType natural;
+  const bool known = dtype_from(a.dtype(), &natural);
+  if (!known || !shareable(a)) {
+    const char kind = a.dtype().kind();
+    if (kind != 'f' && kind != 'i' && kind != 'u') (void)dtype_of_numpy(a.dtype());
+    natural = kind == 'f' ? DType::Float32 : DType::Int64;
+    a = a.attr("astype")(numpy_name(natural));
+  }
+  if (!from_numpy && is_float(natural)) natural = default_dtype();
+  if (!from_numpy && a.size() == 0) natural = default_dtype();
+  const DType wanted = dtype.is_none() ? natural : to_dtype(dtype.ptr());
+  const Tensor t = tensor_from_numpy(a);
+  return wanted == t.dtype() ? ops::clone(t) : ops::to(t, wanted);
+}
+
+}  // namespace
+
+void bind_numpy(py::module_& m) {
+  m.def(
+      "from_numpy",
+      [](const py::object& array) {
+        if (!py::isinstance<py::array>(array)) {
+          throw TypeError(std::string("from_numpy: expected a NumPy array, got ") + Py_TYPE(array.ptr())->tp_name);
+        }
+        return tensor_from_numpy(array);
+      },
+      py::arg("array"),
+      "A tensor that shares the array's memory and holds it. Copies only arrays with negative strides, foreign byte "
+      "order or misaligned data.");
+  m.def(
+      "tensor",
+      [](const py::object& data, const py::object& dtype, bool requires_grad) {
+        const GradMode off(false);
+        Tensor t = tensor_from_data(data, dtype);
+        if (requires_grad && !is_float(t.dtype())) {
+          throw std::runtime_error("tensor: only float tensors can require grad, got " + describe(t));
+        }
+        t->requires_grad = requires_grad;
+        return t;
+      },
+      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("requires_grad") = false,
+      "A new tensor that copies numbers, nested sequences, arrays or tensors. Python floats become the default float "
+      "dtype, Python ints int64.");
+}
+
+}  // namespace tg

@@ -1,0 +1,327 @@
+// Methods and attributes of the Tensor type that are not ops.
+#include "bindings/tensor_members.h"
+
+#include "bindings/arg_parser.h"
+#include "bindings/numpy_interop.h"
+
+namespace py = pybind11;
+
+namespace tg {
+
+namespace {
+
+// Each method: its name, parameters and function, called through the same parser as the ops.
+struct dim_method {
+  static constexpr const char *name = "dim", *params = "self";
+  static int64_t run(const Tensor& t) { return t.rank(); }
+  static constexpr auto fn = &run;
+};
+struct numel_method {
+  static constexpr const char *name = "numel", *params = "self";
+  static int64_t run(const Tensor& t) { return t.numel(); }
+  static constexpr auto fn = &run;
+};
+struct element_size_method {
+  static constexpr const char *name = "element_size", *params = "self";
+  static int64_t run(const Tensor& t) { return static_cast<int64_t>(itemsize(t.dtype())); }
+  static constexpr auto fn = &run;
+};
+struct data_ptr_method {
+  static constexpr const char *name = "data_ptr", *params = "self";
+  static int64_t run(const Tensor& t) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(t.data())); }
+  static constexpr auto fn = &run;
+};
+struct storage_offset_method {
+  static constexpr const char *name = "storage_offset", *params = "self";
+  static int64_t run(const Tensor& t) { return t.storage_offset(); }
+  static constexpr auto fn = &run;
+};
+struct is_contiguous_method {
+  static constexpr const char *name = "is_contiguous", *params = "self";
+  static bool run(const Tensor& t) { return t.contiguous(); }
+  static constexpr auto fn = &run;
+};
+struct is_floating_point_method {
+  static constexpr const char *name = "is_floating_point", *params = "self";
+  static bool run(const Tensor& t) { return is_float(t.dtype()); }
+  static constexpr auto fn = &run;
+};
+struct size_method {
+  static constexpr const char *name = "size", *params = "self, dim=None";
+  static py::object run(const Tensor& t, ops::MaybeDim dim) {
+    if (dim) return py::int_(t.size(normalize_dim("size", *dim, t.rank())));
+    return size_object(t.shape());
+  }
+  static constexpr auto fn = &run;
+};
+struct stride_method {
+  static constexpr const char *name = "stride", *params = "self, dim=None";
+  static py::object run(const Tensor& t, ops::MaybeDim dim) {
+    if (dim) return py::int_(t.strides()[normalize_dim("stride", *dim, t.rank())]);
+    return py::tuple(size_object(t.strides()));
+  }
+  static constexpr auto fn = &run;
+};
+struct item_method {
+  static constexpr const char *name = "item", *params = "self";
+  static py::object run(const Tensor& t) {
+    if (t.numel() != 1) {
+      throw std::invalid_argument("item: only a tensor of one element has an item, got shape " + to_string(t.shape()));
+    }
+    if (t.dtype() == DType::Bool) return py::bool_(t.item_int64() != 0);
+    if (is_float(t.dtype())) return py::float_(t.item_double());
+    return py::int_(t.item_int64());
+  }
+  static constexpr auto fn = &run;
+};
+struct numpy_method {
+  static constexpr const char *name = "numpy", *params = "self";
+  static py::object run(const Tensor& t) {
+    if (t.requires_grad()) {
+      throw std::runtime_error("numpy: a tensor that requires grad shares its memory only once detached; use "
+                               "t.detach().numpy()");
+    }
+    return numpy_from_tensor(t);
+  }
+  static constexpr auto fn = &run;
+};
+struct tolist_method {
+  static constexpr const char *name = "tolist", *params = "self";
+  static py::object run(const Tensor& t) { return numpy_from_tensor(t.detach()).attr("tolist")(); }
+  static constexpr auto fn = &run;
+};
+struct array_method {
+  static constexpr const char *name = "__array__", *params = "self, dtype=None, copy=None";
+  static py::object run(const Tensor& t, const py::object& dtype, const py::object& copy) {
+    const py::object a = numpy_from_tensor(t.requires_grad() ? t.detach() : t);
+    const auto numpy = py::module_::import("numpy");
+    if (!dtype.is_none() && !py::object(a.attr("dtype")).equal(py::object(numpy.attr("dtype")(dtype)))) return a.attr("astype")(dtype);
+    return !copy.is_none() && py::cast<bool>(copy) ? a.attr("copy")() : a;
+  }
+  static constexpr auto fn = &run;
+};
+struct detach_method {
+  static constexpr const char *name = "detach", *params = "self";
+  static Tensor run(const Tensor& t) { return t.detach(); }
+  static constexpr auto fn = &run;
+};
+struct requires_grad_method {
+  static constexpr const char *name = "requires_grad_", *params = "self, requires_grad=True";
+  static Tensor run(const Tensor& t, bool requires_grad) {
+    if (t->grad_fn && !requires_grad) {
+      throw std::runtime_error("requires_grad_: only leaf tensors can stop requiring grad; use detach()");
+    }
+    if (requires_grad && !is_float(t.dtype())) {
+      throw std::runtime_error("requires_grad_: only float tensors can require grad, got " + describe(t));
+    }
+    if (!t->grad_fn) t->requires_grad = requires_grad;
+    return t;
+  }
+  static constexpr auto fn = &run;
+};
+struct backward_method {
+  static constexpr const char *name = "backward", *params = "self, gradient=None, retain_graph=None, create_graph=False";
+  static py::object run(const Tensor& t, const Tensor& gradient, std::optional<bool> retain, bool create) {
+    Tensor g = gradient;
+    if (!g) {
+      if (t.numel() != 1) {
+        throw std::runtime_error("backward: a gradient can be made up only for a tensor of one element, got shape " +
+                                 to_string(t.shape()) + "; pass gradient=, or reduce with sum() or mean()");
+      }
+      if (is_float(t.dtype())) g = ops::full(t.shape(), Tensor::number(1.0), t.dtype());
+    } else if (!(g.shape() == t.shape()) || g.dtype() != t.dtype()) {
+      throw std::runtime_error("backward: the gradient " + describe(g) + " does not match the tensor " + describe(t));
+    }
+    const Tensor roots[] = {t}, gradients[] = {g};
+    backward(roots, gradients, retain.value_or(create), create);
+    return py::none();
+  }
+  static constexpr auto fn = &run;
+};
+struct to_method {
+  static constexpr const char *name = "to", *params = "self, dtype";
+  static Tensor run(const Tensor& t, const py::object& dtype) {
+    return ops::to(t, is_tensor(dtype.ptr()) ? unwrap(dtype.ptr()).dtype() : to_dtype(dtype.ptr()));
+  }
+  static constexpr auto fn = &run;
+};
+template <DType T>
+struct cast_method {
+  static constexpr const char *name = "cast", *params = "self";
+  static Tensor run(const Tensor& t) { return ops::to(t, T); }
+  static constexpr auto fn = &run;
+};
+Generator* generator_of(const py::object& o) { return o.is_none() ? nullptr : o.cast<Generator*>(); }
+struct uniform_method {
+  static constexpr const char *name = "uniform_", *params = "self, from_=0.0, to=1.0, *, generator=None";
+  static Tensor run(const Tensor& t, double low, double high, const py::object& generator) {
+    return ops::uniform_(t, low, high, generator_of(generator));
+  }
+  static constexpr auto fn = &run;
+};
+struct normal_method {
+  static constexpr const char *name = "normal_", *params = "self, mean=0.0, std=1.0, *, generator=None";
+  static Tensor run(const Tensor& t, double mean, double std, const py::object& generator) {
+    return ops::normal_(t, mean, std, generator_of(generator));
+  }
+  static constexpr auto fn = &run;
+};
+struct expand_as_method {
+  static constexpr const char *name = "expand_as", *params = "self, other";
+  static Tensor run(const Tensor& t, const Tensor& other) { return ops::expand(t, other.shape()); }
+  static constexpr auto fn = &run;
+};
+struct view_as_method {
+  static constexpr const char *name = "view_as", *params = "self, other";
+  static Tensor run(const Tensor& t, const Tensor& other) { return ops::view(t, other.shape()); }
+  static constexpr auto fn = &run;
+};
+
+template <class Row>
+PyMethodDef define(const char* doc, const char* name = Row::name) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
+          METH_FASTCALL | METH_KEYWORDS, doc};
+}
+
+// Attributes
+using Getter = PyObject* (*)(const Tensor&);
+template <Getter Get>
+PyObject* get(PyObject* self, void*) {
+  return guarded(static_cast<PyObject*>(nullptr), [&] { return Get(unwrap(self)); });
+}
+PyObject* get_shape(const Tensor& t) { return size_object(t.shape()).release().ptr(); }
+PyObject* get_dtype(const Tensor& t) { return Py_NewRef(dtype_object(t.dtype())); }
+PyObject* get_ndim(const Tensor& t) { return PyLong_FromLong(t.rank()); }
+PyObject* get_requires_grad(const Tensor& t) { return PyBool_FromLong(t.requires_grad()); }
+PyObject* get_is_leaf(const Tensor& t) { return PyBool_FromLong(!t->grad_fn); }
+PyObject* get_grad(const Tensor& t) { return t->grad ? wrap(Tensor(t->grad)) : Py_NewRef(Py_None); }
+PyObject* get_grad_fn(const Tensor& t) {
+  if (!t->grad_fn) return Py_NewRef(Py_None);
+  const Node& n = static_cast<const Node&>(*t->grad_fn);
+  return py::module_::import("tapegrad._repr").attr("GradFn")(n.op->name, n.sequence).release().ptr();
+}
+PyObject* get_data(const Tensor& t) { return wrap(t.detach()); }
+PyObject* get_transposed(const Tensor& t) {
+  Dims dims;
+  for (int i = t.rank() - 1; i >= 0; --i) dims.push_back(i);
+  return wrap(ops::permute(t, dims));
+}
+PyObject* get_matrix_transposed(const Tensor& t) {
+  if (t.rank() < 2) throw std::runtime_error("mT: expected at least 2 dimensions, got " + describe(t));
+  return wrap(ops::transpose(t, -2, -1));
+}
+PyObject* get_version(const Tensor& t) { return PyLong_FromUnsignedLong(t->storage->version); }
+PyObject* get_itemsize(const Tensor& t) { return PyLong_FromSize_t(itemsize(t.dtype())); }
+PyObject* get_nbytes(const Tensor& t) { return PyLong_FromLongLong(t.numel() * static_cast<int64_t>(itemsize(t.dtype()))); }
+PyObject* get_none(const Tensor&) { return Py_NewRef(Py_None); }
+
+const Tensor& tensor_value(PyObject* value, const char* attribute) {
+  if (!value || !is_tensor(value)) throw TypeError(std::string(attribute) + " must be set to a tensor");
+  return unwrap(value);
+}
+
+int set_grad(PyObject* self, PyObject* value, void*) {
+  return guarded(-1, [&] {
+    const Tensor& t = unwrap(self);
+    if (!value || value == Py_None) {
+      t->grad = {};
+      return 0;
+    }
+    const Tensor& g = tensor_value(value, "grad");
+    if (!(g.shape() == t.shape()) || g.dtype() != t.dtype()) {
+      throw std::runtime_error("grad: a gradient " + describe(g) + " does not match the tensor " + describe(t));
+    }
+    if (g.is(t)) throw std::runtime_error("grad: a tensor cannot be its own gradient");
+    t->grad = g.ref();
+    return 0;
+  });
+}
+
+int set_requires_grad(PyObject* self, PyObject* value, void*) {
+  return guarded(-1, [&] {
+    if (!value) throw TypeError("requires_grad cannot be deleted");
+    requires_grad_method::run(unwrap(self), FromPython<bool>::convert({"requires_grad", "requires_grad", value}));
+    return 0;
+  });
+}
+
+// t.data = other: the tensor keeps its identity and takes over the other's memory, shape and dtype.
+int set_data(PyObject* self, PyObject* value, void*) {
+  return guarded(-1, [&] {
+    const Tensor& t = unwrap(self);
+    const Tensor source = tensor_value(value, "data").detach();
+    if (t->grad_fn) throw std::runtime_error("data: only a leaf tensor's data can be replaced");
+    if (t->requires_grad && !is_float(source.dtype())) {
+      throw std::runtime_error("data: a tensor that requires grad needs float data, got " + describe(source));
+    }
+    t->storage = source->storage;
+    t->data = source->data;
+    t->numel = source->numel;
+    t->dtype = source->dtype;
+    t->contiguous = source->contiguous;
+    t->shape = source->shape;
+    t->strides = source->strides;
+    return 0;
+  });
+}
+
+}  // namespace
+
+std::vector<PyMethodDef> tensor_methods() {
+  return {
+      define<dim_method>("Number of dimensions."),
+      define<numel_method>("Number of elements."),
+      define<numel_method>("Number of elements.", "nelement"),
+      define<element_size_method>("Bytes of one element."),
+      define<data_ptr_method>("Address of the first element."),
+      define<storage_offset_method>("Offset of the first element in its storage, in elements."),
+      define<is_contiguous_method>("True where the elements lie in memory in row-major order without gaps."),
+      define<is_floating_point_method>("True for float32 and float64."),
+      define<size_method>("The shape, or the size of one dimension."),
+      define<stride_method>("The strides in elements, or that of one dimension."),
+      define<item_method>("The one element as a Python number."),
+      define<numpy_method>("A NumPy array on the same memory; RuntimeError for a tensor that requires grad."),
+      define<tolist_method>("The elements as nested lists of Python numbers."),
+      define<array_method>("NumPy's array protocol: shares memory, outside the graph."),
+      define<detach_method>("A tensor on the same memory, outside the graph."),
+      define<requires_grad_method>("Sets whether operations on this leaf are recorded; returns it."),
+      define<backward_method>("Adds the gradient of this tensor to the .grad of every leaf it was computed from.\n\n"
+                              "gradient: of this tensor's shape; needed unless it has one element. retain_graph: keep "
+                              "what the graph saved, for another call."),
+      define<to_method>("The tensor in another dtype (itself where it has that dtype already)."),
+      define<to_method>("The tensor in another dtype.", "type"),
+      define<to_method>("The tensor in the dtype of another one.", "type_as"),
+      define<cast_method<DType::Float32>>("Cast to float32.", "float"),
+      define<cast_method<DType::Float64>>("Cast to float64.", "double"),
+      define<cast_method<DType::Int64>>("Cast to int64.", "long"),
+      define<cast_method<DType::Int32>>("Cast to int32.", "int"),
+      define<cast_method<DType::Bool>>("Cast to bool: True where nonzero.", "bool"),
+      define<uniform_method>("Fills the tensor with draws from [from_, to)."),
+      define<normal_method>("Fills the tensor with normal draws."),
+      define<expand_as_method>("expand() to another tensor's shape."),
+      define<view_as_method>("view() in another tensor's shape."),
+  };
+}
+
+PyGetSetDef* tensor_getset() {
+  static PyGetSetDef definitions[] = {
+      {"shape", get<get_shape>, nullptr, "The sizes of the dimensions, a Size.", nullptr},
+      {"dtype", get<get_dtype>, nullptr, "The type of the elements.", nullptr},
+      {"ndim", get<get_ndim>, nullptr, "Number of dimensions.", nullptr},
+      {"itemsize", get<get_itemsize>, nullptr, "Bytes of one element.", nullptr},
+      {"nbytes", get<get_nbytes>, nullptr, "Bytes of all elements.", nullptr},
+      {"requires_grad", get<get_requires_grad>, set_requires_grad, "Whether operations on it are recorded.", nullptr},
+      {"is_leaf", get<get_is_leaf>, nullptr, "True for tensors that no recorded operation made.", nullptr},
+      {"grad", get<get_grad>, set_grad, "The accumulated gradient, or None.", nullptr},
+      {"grad_fn", get<get_grad_fn>, nullptr, "The recorded operation that made it, or None.", nullptr},
+      {"data", get<get_data>, set_data, "A tensor on the same memory, outside the graph.", nullptr},
+      {"T", get<get_transposed>, nullptr, "A view with all dimensions in reverse order.", nullptr},
+      {"mT", get<get_matrix_transposed>, nullptr, "A view with the last two dimensions exchanged.", nullptr},
+      {"_version", get<get_version>, nullptr, "Number of in-place writes to its storage.", nullptr},
+      {"__array_ufunc__", get<get_none>, nullptr, "None: NumPy leaves mixed arithmetic to the tensor.", nullptr},
+      {},
+  };
+  return definitions;
+}
+
+}  // namespace tg

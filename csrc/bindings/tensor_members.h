@@ -1,0 +1,18 @@
+// Methods, attributes and indexing of the Tensor type that are not ops.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <vector>
+
+namespace tg {
+
+std::vector<PyMethodDef> tensor_methods();
+PyGetSetDef* tensor_getset();
+
+Py_ssize_t tensor_length(PyObject* self);
+PyObject* tensor_iter(PyObject* self);
+PyObject* tensor_getitem(PyObject* self, PyObject* key);
+int tensor_setitem(PyObject* self, PyObject* key, PyObject* value);  // value null: deletion, an error
+int tensor_contains(PyObject* self, PyObject* value);
+
+}  // namespace tg

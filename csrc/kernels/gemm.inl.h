@@ -1,0 +1,396 @@
+// Matrix products: register tiles, the loop over a block of C, packing into panels, and dot products.
+#pragma once
+#include "kernels/kernel_table.h"
+#include "kernels/vec.h"
+
+namespace tg {
+namespace {
+
+// A register tile is kTileRows rows by two vectors: the accumulators, two vectors of B and one broadcast element of A
+// fill the 32 registers of AVX-512, or the 16 of AVX2 and SSE.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 14;
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6;
+#else
+constexpr int kTileRows = 4;
+#endif
+// An FMA of AVX-512 can broadcast its operand from memory in the same instruction, if the address has no index. Up to
+// half of the rows use that, to spare instructions (it counts where two threads share a core); the other rows keep the
+// element in a register, to spare loads.
+#if defined(__AVX512F__)
+constexpr bool kReload = true;
+#else
+constexpr bool kReload = false;
+#endif
+template <class T> constexpr int kTileCols = 2 * Vec<T>::size;
+
+// C = old + A B + bias for one tile; `old` and `bias` are zeros (with row stride 0) where there is nothing to add.
+template <class T> struct GemmTile {
+  int64_t k;
+  const T* a;
+  int64_t ars, acs;
+  const T* b;
+  int64_t brs;
+  const T* old;
+  int64_t ldold;
+  const T* bias;
+  T* c;
+  int64_t ldc;
+};
+
+// Every element of C is one chain of fma over k, whatever its place: the sum is the same in every tile shape.
+// `unit`: ars is 1.
+template <class T, int rows, int vecs, bool unit = false> void gemm_tile(const GemmTile<T>& t) {
+  using V = Vec<T>;
+  // One pointer for three rows, hidden from the compiler, which would otherwise keep an address for each row and spill.
+  constexpr int rows_per_pointer = unit ? rows : 3, groups = (rows - 1) / rows_per_pointer + 1;
+  const int64_t row = unit ? int64_t(sizeof(T)) : t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)), next_b = t.brs * int64_t(sizeof(T));
+  const char* a[groups];
+  a[0] = (const char*)t.a;
+#pragma GCC unroll 8
+  for (int g = 1; g < groups; ++g) {
+    a[g] = a[g - 1] + 3 * row;
+    asm("" : "+r"(a[g]));
+  }
+  const char* b = (const char*)t.b;
+  const int64_t ahead_b = 16 * next_b, ahead_a = 16 * next_a;
+  T* c = t.c;
+  const int64_t ldc = t.ldc;
+  V acc[rows][vecs];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+    __builtin_prefetch(c + i * ldc, 1);
+#pragma GCC unroll 2
+    for (int v = 0; v < vecs; ++v) acc[i][v] = V(T(0));
+  }
+  for (int64_t k = t.k; k > 0; --k) {
+    V bv[vecs];
+#pragma GCC unroll 2
+    for (int v = 0; v < vecs; ++v) {
+      bv[v] = V::load((const T*)b + v * V::size);
+      __builtin_prefetch(b + ahead_b + v * kVecBytes);
+    }
+    __builtin_prefetch(a[0] + ahead_a);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+      const char* p = a[i / rows_per_pointer] + (i % rows_per_pointer) * row;
+      constexpr int reload = unit ? 2 : rows_per_pointer;
+      V ai(*(const T*)p);
+#pragma GCC unroll 2
+      for (int v = 0; v < vecs; ++v) {
+        if (kReload && v > 0 && i % reload == 0) {
+          asm volatile("" ::: "memory");
+          ai = V(*(const T*)p);
+        }
+        acc[i][v] = fma(ai, bv[v], acc[i][v]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; ++g) a[g] += next_a;
+    b += next_b;
+  }
+  V bias[vecs];
+#pragma GCC unroll 2
+  for (int v = 0; v < vecs; ++v) bias[v] = V::load(t.bias + v * V::size);
+  const T* old = t.old;
+  const int64_t ldold = t.ldold;
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < vecs; ++v) (V::load(old + v * V::size) + acc[i][v] + bias[v]).store(c + v * V::size);
+    c += ldc;
+    old += ldold;
+  }
+}
+
+template <class T> struct GemmTileTable {
+  void (*tile[kTileRows][2])(const GemmTile<T>&);
+};
+template <class T, int... i> constexpr GemmTileTable<T> make_gemm_tiles(Indices<i...>) {
+  return {{{gemm_tile<T, i + 1, 1>, gemm_tile<T, i + 1, 2>}...}};
+}
+template <class T> constexpr GemmTileTable<T> kGemmTiles = make_gemm_tiles<T>(MakeIndices<kTileRows>::type{});
+
+// In every `span` elements: the even (or odd) numbered pieces of a, then those of b. One instruction where a span is 16
+// bytes, or a piece is.
+template <int piece, int span, bool odd, class R, int... j> TG_INLINE R pick_pieces(R a, R b, Indices<j...>) {
+  constexpr int n = sizeof...(j), half = span / piece / 2;
+  return __builtin_shufflevector(
+      a, b, (j % span / piece / half * n + j / span * span + (j % span / piece % half * 2 + odd) * piece + j % piece)...);
+}
+// Transposes the `span / piece` vectors x[0], x[stride], ... as matrices of pieces, span by span.
+template <int piece, int span, int stride, class T> TG_INLINE void transpose_pieces(Vec<T>* x) {
+  constexpr int count = span / piece;
+  using Lanes = typename MakeIndices<Vec<T>::size>::type;
+#pragma GCC unroll 4
+  for (int stage = 1; stage < count; stage *= 2) {
+    Vec<T> y[count];
+#pragma GCC unroll 4
+    for (int r = 0; r < count; r += 2) {
+      const Vec<T> a = x[r * stride], b = x[(r + 1) * stride];
+      y[r / 2] = pick_pieces<piece, span, false>(a.v, b.v, Lanes{});
+      y[(r + count) / 2] = pick_pieces<piece, span, true>(a.v, b.v, Lanes{});
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; ++r) x[r * stride] = y[r];
+  }
+}
+// First within the 16-byte lanes, then the lanes themselves.
+template <class T> TG_INLINE void transpose(Vec<T> (&x)[Vec<T>::size]) {
+  constexpr int n = Vec<T>::size, lane = 16 / int(sizeof(T));
+#pragma GCC unroll 4
+  for (int i = 0; i < n; i += lane) transpose_pieces<1, lane, 1>(x + i);
+  if constexpr (n > lane) {
+#pragma GCC unroll 4
+    for (int i = 0; i < lane; ++i) transpose_pieces<lane, n, lane>(x + i);
+  }
+}
+// Rows of n contiguous elements (n <= size), the ones past `rows` taken as zero, transposed: x[j] is column j.
+template <class T> TG_INLINE void load_transposed(int64_t rows, int64_t n, const T* p, int64_t ld,
+                                                  Vec<T> (&x)[Vec<T>::size]) {
+  using V = Vec<T>;
+  if (rows >= V::size && n >= V::size) {
+#pragma GCC unroll 16
+    for (int i = 0; i < V::size; ++i) x[i] = V::load(p + i * ld);
+  } else {
+    const int64_t lanes = n < V::size ? n : V::size;
+#pragma GCC unroll 16
+    for (int i = 0; i < V::size; ++i) {
+      x[i] = i < rows ? V::load_partial(p, lanes) : V(T(0));
+      p += ld;
+    }
+  }
+  transpose(x);
+}
+
+template <class T> TG_INLINE void add_and_store(Vec<T> x, T* c, int64_t n, bool accumulate, const T* bias) {
+  using V = Vec<T>;
+  if (n >= V::size) {
+    if (accumulate) x = V::load(c) + x;
+    if (bias) x += V::load(bias);
+    x.store(c);
+  } else {
+    if (accumulate) x = V::load_partial(c, n) + x;
+    if (bias) x += V::load_partial(bias, n);
+    x.store_partial(c, n);
+  }
+}
+
+// Moves a finished tile to C where the kernel could not store: too narrow, or C is stored by columns.
+template <class T> void gemm_move_tile(const T* tile, int64_t rows, int64_t cols, const GemmBlock& g, int64_t i, int64_t j) {
+  using V = Vec<T>;
+  T* c = (T*)g.c + i * g.crs + j * g.ccs;
+  const T* bias = (const T*)g.bias;
+  if (g.ccs == 1) {
+    for (int64_t r = 0; r < rows; ++r, tile += kTileCols<T>, c += g.crs) {
+      for (int64_t v = 0; v < cols; v += V::size) {
+        add_and_store(V::load(tile + v), c + v, cols - v, g.accumulate, bias ? bias + j + v : nullptr);
+      }
+    }
+    return;
+  }
+  for (int64_t v = 0; v < cols; v += V::size) {
+    for (int64_t r = 0; r < rows; r += V::size) {
+      V x[V::size];
+      load_transposed(rows - r, V::size, tile + r * kTileCols<T> + v, kTileCols<T>, x);
+#pragma GCC unroll 16
+      for (int q = 0; q < V::size; ++q) {
+        if (v + q >= cols) break;
+        add_and_store(x[q], c + (v + q) * g.ccs + r, rows - r, g.accumulate, bias ? bias + i + r : nullptr);
+      }
+    }
+  }
+}
+
+template <class T> void gemm_block(const GemmBlock& g) {
+  constexpr int64_t nr = kTileCols<T>, size = Vec<T>::size;
+  static const T zeros[nr] = {};
+  T buffer[(kTileRows + size) * nr];  // moving a tile reads whole vectors, past its last row
+  GemmTile<T> t;
+  const bool unit = g.ars == 1;
+  t.k = g.k, t.ars = g.ars, t.acs = g.acs, t.brs = g.brs;
+  for (int64_t j = 0; j < g.n; j += nr) {
+    const int64_t cols = g.n - j < nr ? g.n - j : nr;
+    const int64_t vecs = cols > size ? 2 : 1;
+    const T* b = (const T*)g.b + j / nr * g.b_panel;
+    // A panel of B that is not padded is taken so that it ends with the matrix; its first columns are computed in vain.
+    const int64_t skip = g.padded ? 0 : vecs * size - cols;
+    const bool direct = g.ccs == 1 && cols == vecs * size;
+    t.b = b - skip;
+    for (int64_t i = 0; i < g.m; i += g.rows) {
+      const int64_t rows = g.m - i < g.rows ? g.m - i : g.rows;
+      t.a = (const T*)g.a + i / g.rows * g.a_panel;
+      t.c = direct ? (T*)g.c + i * g.crs + j : buffer;
+      t.ldc = direct ? g.crs : nr;
+      t.old = direct && g.accumulate ? t.c : zeros;
+      t.ldold = direct && g.accumulate ? g.crs : 0;
+      t.bias = direct && g.bias ? (const T*)g.bias + j : zeros;
+      const auto tile = unit && rows == kTileRows && vecs == 2 ? gemm_tile<T, kTileRows, 2, true> : kGemmTiles<T>.tile[rows - 1][vecs - 1];
+      tile(t);
+      if (!direct) gemm_move_tile(buffer + skip, rows, cols, g, i, j);
+    }
+  }
+}
+
+// Rows [begin, end) of a panel of k rows from contiguous elements: `readable` may be read, width are wanted.
+template <class T>
+TG_INLINE void pack_rows(int64_t begin, int64_t end, int64_t k, int64_t readable, int64_t width, const T* src, int64_t rs,
+                         T* dst) {
+  using V = Vec<T>;
+  for (int64_t p = begin; p < end; ++p) {
+    const T* s = src + p * rs;
+    T* d = dst + p * width;
+    for (int64_t j = 0; j < width; j += V::size) {
+      const int64_t left = readable - j;
+      const V x = left >= V::size ? V::load(s + j) : V::load_partial(s + j, left < 0 ? 0 : left);
+      // A store past the width is overwritten by the next rows.
+      if ((k - p) * width - j >= V::size) {
+        x.store(d + j);
+      } else {
+        x.store_partial(d + j, width - j);
+      }
+    }
+  }
+}
+// One panel from `cols` columns of contiguous elements.
+template <class T>
+void pack_cols(int64_t k, int64_t cols, int64_t width, const T* src, int64_t cs, T* dst) {
+  using V = Vec<T>;
+  for (int64_t p = 0; p < k; p += V::size) {
+    for (int64_t j = 0; j < width; j += V::size) {
+      const int64_t room = width - j;
+      V x[V::size];
+      load_transposed(cols - j, k - p, src + j * cs + p, cs, x);
+      T* d = dst + p * width + j;
+      if (room >= V::size && k - p >= V::size) {
+#pragma GCC unroll 16
+        for (int q = 0; q < V::size; ++q) x[q].store(d + q * width);
+      } else {
+#pragma GCC unroll 16
+        for (int q = 0; q < V::size; ++q) {
+          if (p + q < k) x[q].store_partial(d + q * width, room < V::size ? room : V::size);
+        }
+      }
+    }
+  }
+}
+
+template <class T> void gemm_pack(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, int64_t width, void* dst) {
+  constexpr int64_t depth = 8;  // rows taken across all panels, so that memory is read along the rows
+  const T* s = (const T*)src;
+  T* d = (T*)dst;
+  if (cs == 1) {
+    for (int64_t p = 0; p < k; p += depth) {
+      for (int64_t j = 0; j < n; j += width) {
+        pack_rows(p, k - p < depth ? k : p + depth, k, n - j, width, s + j, rs, d + j * k);
+      }
+    }
+    return;
+  }
+  for (int64_t j = 0; j < n; j += width, s += width * cs, d += width * k) {
+    const int64_t cols = n - j < width ? n - j : width;
+    if (rs == 1) {
+      pack_cols(k, cols, width, s, cs, d);
+    } else {
+      for (int64_t p = 0; p < k; ++p) {
+        for (int64_t q = 0; q < width; ++q) d[p * width + q] = q < cols ? s[p * rs + q * cs] : T(0);
+      }
+    }
+  }
+}
+
+// y[i] = dot(row i of A, x). Two accumulators a row, whatever the number of rows; long rows are summed in blocks.
+template <class T, int rows> TG_INLINE void gemm_dot_rows(int64_t k, const T* a, int64_t lda, const T* x, T* y) {
+  using V = Vec<T>;
+  constexpr int64_t block = 4096;
+  for (int i = 0; i < rows; ++i) y[i] = T(0);
+  for (int64_t begin = 0; begin < k; begin += block) {
+    const int64_t end = k - begin < block ? k : begin + block;
+    V acc[rows][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = V(T(0));
+    int64_t p = begin;
+    for (; p + 2 * V::size <= end; p += 2 * V::size) {
+      const V x0 = V::load(x + p), x1 = V::load(x + p + V::size);
+#pragma GCC unroll 4
+      for (int i = 0; i < rows; ++i) {
+        acc[i][0] = fma(V::load(a + i * lda + p), x0, acc[i][0]);
+        acc[i][1] = fma(V::load(a + i * lda + p + V::size), x1, acc[i][1]);
+      }
+    }
+    for (; p < end; p += V::size) {
+      const int64_t n = end - p < V::size ? end - p : V::size;
+      const V x0 = V::load_partial(x + p, n);
+#pragma GCC unroll 4
+      for (int i = 0; i < rows; ++i) acc[i][0] = fma(V::load_partial(a + i * lda + p, n), x0, acc[i][0]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; ++i) y[i] += hsum(acc[i][0] + acc[i][1]);
+  }
+}
+template <class T> TG_INLINE void finish(T sum, T* y, bool accumulate, const T* bias) {
+  const T value = accumulate ? *y + sum : sum;
+  *y = bias ? value + *bias : value;
+}
+template <class T> void gemm_dot(const GemvArgs& g) {
+  for (int64_t i = 0; i < g.n;) {
+    const T* row = (const T*)g.a + i * g.lda;
+    T sum[4];
+    const int64_t rows = g.n - i < 4 ? 1 : 4;
+    if (rows == 4) {
+      gemm_dot_rows<T, 4>(g.k, row, g.lda, (const T*)g.x, sum);
+    } else {
+      gemm_dot_rows<T, 1>(g.k, row, g.lda, (const T*)g.x, sum);
+    }
+    for (int64_t r = 0; r < rows; ++r, ++i) {
+      finish(sum[r], (T*)g.y + i * g.incy, g.accumulate, g.bias ? (const T*)g.bias + i * g.incbias : nullptr);
+    }
+  }
+}
+
+// y += x[0] a[0, :] + x[1] a[1, :] + ... over n elements, the last vector whole.
+template <class T, int rows> TG_INLINE void gemm_add_rows(int64_t n, int64_t readable, const T* x, const T* a, int64_t lda, T* y) {
+  using V = Vec<T>;
+  V xv[rows];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) xv[r] = V(x[r]);
+  int64_t j = 0;
+  for (; j < n && readable - j >= V::size; j += V::size) {
+    V sum = V::load(y + j);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) sum = fma(xv[r], V::load(a + r * lda + j), sum);
+    sum.store(y + j);
+  }
+  if (j < n) {
+    V sum = V::load(y + j);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) sum = fma(xv[r], V::load_partial(a + r * lda + j, readable - j), sum);
+    sum.store(y + j);
+  }
+}
+// The same chains of fma as a tile, read along the rows of A: memory is what limits a product with a vector.
+template <class T> void gemm_row(const GemvArgs& g) {
+  constexpr int64_t width = 1024;
+  constexpr int rows = 8;
+  alignas(64) T y[width];
+  const T* x = (const T*)g.x;
+  for (int64_t j = 0; j < g.n; j += width) {
+    const int64_t n = g.n - j < width ? g.n - j : width;
+    for (int64_t i = 0; i < n + Vec<T>::size && i < width; ++i) y[i] = T(0);
+    const T* a = (const T*)g.a + j;
+    int64_t p = 0;
+    for (; p + rows <= g.k; p += rows) gemm_add_rows<T, rows>(n, g.n - j, x + p, a + p * g.lda, g.lda, y);
+    for (; p < g.k; ++p) gemm_add_rows<T, 1>(n, g.n - j, x + p, a + p * g.lda, g.lda, y);
+    for (int64_t i = 0; i < n; ++i) {
+      finish(y[i], (T*)g.y + (j + i) * g.incy, g.accumulate, g.bias ? (const T*)g.bias + (j + i) * g.incbias : nullptr);
+    }
+  }
+}
+
+template <class T>
+constexpr GemmKernels kGemm = {kTileRows, kTileCols<T>, gemm_block<T>, gemm_pack<T>, gemm_dot<T>, gemm_row<T>};
+constexpr GemmKernels kGemmF32 = kGemm<float>, kGemmF64 = kGemm<double>;
+
+}  // namespace
+}  // namespace tg

@@ -1,0 +1,127 @@
+// The sole interface between the per-ISA kernel files and the rest: plain function pointers in one struct.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+namespace tg {
+
+// Position of a dtype in a kernel array; equals the value of DType in tensor/dtype.h.
+enum { kBool, kUInt8, kInt32, kInt64, kFloat32, kFloat64, kDTypeCount };
+// Position in arrays that hold only the floating dtypes: dtype - kFloat32.
+enum { kFloatCount = 2 };
+
+// out[i] = f(in[0][i], in[1][i], ...) over n contiguous elements. step[k] is 1, or 0 where in[k] is one value.
+// in[] and out may be the same buffer (exactly), never partly overlap. A gradient kernel gets in = {g, x, y} (unary) or
+// {g, a, b, y} (binary); operands its functor does not need are null.
+using ElementwiseKernel = void (*)(int64_t n, void* out, const void* const* in, const int64_t* step);
+struct UnaryKernels {
+  ElementwiseKernel forward[kDTypeCount];
+  ElementwiseKernel grad[kDTypeCount];  // null but for the floats
+};
+struct BinaryKernels {
+  ElementwiseKernel forward[kDTypeCount];
+  ElementwiseKernel grad_a[kDTypeCount];
+  ElementwiseKernel grad_b[kDTypeCount];
+};
+struct CompareKernels {
+  ElementwiseKernel forward[kDTypeCount];  // in: that dtype, out: bool
+};
+
+// rows: out[r] = reduce over j of x[r * row_stride + j], j < n (contiguous rows).
+// cols: out[j] = reduce over i of x[i * ld + j], i < n, j < cols. n >= 1. Strides in elements.
+// Sums are blocked so that the error stays near one rounding; the result depends on the arguments alone.
+// max and min propagate nan; argmax and argmin write int64 (first position; first nan wins). In max/min ties are equal.
+struct ReduceKernels {
+  void (*rows[kDTypeCount])(int64_t rows, int64_t n, const void* x, int64_t row_stride, void* out);
+  void (*cols[kDTypeCount])(int64_t n, int64_t cols, const void* x, int64_t ld, void* out);
+};
+
+// All on contiguous rows of n, one entry for float32 and one for float64.
+struct SoftmaxKernels {
+  void (*softmax[kFloatCount])(int64_t rows, int64_t n, const void* x, void* y);
+  void (*log_softmax[kFloatCount])(int64_t rows, int64_t n, const void* x, void* y);
+  // out = y * (g - sum(g * y)) and out = g - exp(y) * sum(g), row by row.
+  void (*softmax_backward[kFloatCount])(int64_t rows, int64_t n, const void* g, const void* y, void* out);
+  void (*log_softmax_backward[kFloatCount])(int64_t rows, int64_t n, const void* g, const void* y, void* out);
+  // lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]]. Targets are checked by the caller.
+  void (*cross_entropy[kFloatCount])(int64_t rows, int64_t n, const void* x, const int64_t* target, void* loss,
+                                     void* lse);
+  // out[r][j] = (exp(x[r][j] - lse[r]) - (j == target[r])) * scale[r * scale_step].
+  void (*cross_entropy_backward[kFloatCount])(int64_t rows, int64_t n, const void* x, const int64_t* target,
+                                              const void* lse, const void* scale, int64_t scale_step, void* out);
+};
+
+struct SgdArgs {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov, maximize;
+  bool first;  // the momentum buffer is to be set to the gradient, not updated
+};
+struct AdamArgs {
+  double lr, beta1, beta2, eps, weight_decay;
+  double step;     // 1 for the first step
+  bool decoupled;  // AdamW: p *= 1 - lr * weight_decay, instead of g += weight_decay * p
+  bool maximize;
+};
+// One pass over n contiguous elements, in place, computed as PyTorch's single-tensor formulas.
+struct OptimKernels {
+  void (*sgd[kFloatCount])(int64_t n, void* p, const void* g, void* buf, const SgdArgs*);  // buf null: no momentum
+  void (*adam[kFloatCount])(int64_t n, void* p, const void* g, void* m, void* v, const AdamArgs*);
+};
+
+// One block of a product: C[m, n] = A[m, k] B[k, n], plus C where `accumulate`, plus the bias if any. k >= 1.
+// A and B may be packed or the matrices themselves: element (i, p) of A, i = q * rows + r, lies at
+// a + q * a_panel + r * ars + p * acs; element (p, j) of B, j = q * nr + r, at b + q * b_panel + p * brs + r.
+// One of crs, ccs is 1; the bias runs along that direction of C. Strides in elements.
+struct GemmBlock {
+  int64_t m, n, k;
+  int64_t rows;  // of a panel of A, at most mr
+  const void* a;
+  int64_t ars, acs, a_panel;
+  const void* b;
+  int64_t brs, b_panel;
+  bool padded;  // the last panel of B may be read up to nr columns; else it may be read backwards to that width
+  void* c;
+  int64_t crs, ccs;
+  bool accumulate;
+  const void* bias;
+};
+// A product with a vector of k contiguous elements: n results y, plus y where `accumulate`, plus the bias if any.
+struct GemvArgs {
+  int64_t n, k;
+  const void* a;
+  int64_t lda;
+  const void* x;
+  void* y;
+  int64_t incy;
+  bool accumulate;
+  const void* bias;
+  int64_t incbias;
+};
+// Driven by ops/gemm.cpp.
+struct GemmKernels {
+  int64_t mr, nr;  // register tile
+  void (*block)(const GemmBlock&);
+  // Packs a k x n matrix into panels of `width` columns, dst[panel][k][width], the last panel padded with zeros. A is
+  // packed by this too, as its transpose.
+  void (*pack)(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, int64_t width, void* dst);
+  void (*dot)(const GemvArgs&);  // y[i] = sum over p of a[i * lda + p] * x[p]
+  void (*row)(const GemvArgs&);  // y[j] = sum over p of x[p] * a[p * lda + j]
+};
+
+struct KernelTable {
+  const char* isa;  // "baseline", "avx2", "avx512"
+#define UNARY(name, ...) UnaryKernels name;
+#define BINARY(name, ...) BinaryKernels name;
+#define COMPARE(name, ...) CompareKernels name;
+#include "ops/ops.def"
+  ElementwiseKernel where[kDTypeCount];                // in: {bool cond, a, b}
+  ElementwiseKernel cast[kDTypeCount][kDTypeCount];    // [from][to]; to bool: x != 0; float to int truncates
+  ReduceKernels sum, prod, max, min, argmax, argmin;   // sum, prod: floats and int64 only
+  SoftmaxKernels softmax;
+  OptimKernels optim;
+  GemmKernels gemm[kFloatCount];
+};
+
+const KernelTable& kernels();  // the active level's table; chosen on first use
+
+}  // namespace tg

@@ -1,0 +1,93 @@
+// Ops without inputs: full, arange, linspace, eye.
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/ops.h"
+#include "ops/promotion.h"
+
+namespace tg {
+namespace {
+
+// attrs.dims = shape, attrs.dtype; numbers in attrs.scalar or attrs.integer
+void infer_from_attrs(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c.attrs.dtype}; }
+
+template <class F>
+void fill_with(const Tensor& out, F&& value) {
+  dispatch(out.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t i = 0; i < out.numel(); ++i) out.data<T>()[i] = static_cast<T>(value(i, tag));
+  });
+}
+
+// integer = {first, step} for integers, scalar = {first, step} for floats
+void run_arange(const Call& c, std::span<Tensor> out) {
+  if (is_float(out[0].dtype())) {
+    fill_with(out[0], [&](int64_t i, auto) { return c.attrs.scalar[0] + static_cast<double>(i) * c.attrs.scalar[1]; });
+  } else {
+    fill_with(out[0], [&](int64_t i, auto) { return c.attrs.integer[0] + i * c.attrs.integer[1]; });
+  }
+}
+constexpr Op kArange = {"arange", infer_from_attrs, nullptr, run_arange, nullptr};
+
+// scalar = {start, end}. As PyTorch: counted from the nearer end, in the dtype itself.
+void run_linspace(const Call& c, std::span<Tensor> out) {
+  const int64_t n = out[0].numel();
+  fill_with(out[0], [&](int64_t i, auto tag) {
+    using T = std::conditional_t<std::is_floating_point_v<decltype(tag)>, decltype(tag), double>;
+    const T start = static_cast<T>(c.attrs.scalar[0]), end = static_cast<T>(c.attrs.scalar[1]);
+    if (n == 1) return start;
+    const T step = (end - start) / static_cast<T>(n - 1);
+    return i < n / 2 ? start + step * static_cast<T>(i) : end - step * static_cast<T>(n - 1 - i);
+  });
+}
+constexpr Op kLinspace = {"linspace", infer_from_attrs, nullptr, run_linspace, nullptr};
+
+void run_eye(const Call& c, std::span<Tensor> out) {
+  const int64_t columns = c.attrs.dims[1];
+  fill_with(out[0], [&](int64_t i, auto) { return columns && i / columns == i % columns; });
+}
+constexpr Op kEye = {"eye", infer_from_attrs, nullptr, run_eye, nullptr};
+
+Attrs attrs_for(const Dims& shape, DType dtype) {
+  Attrs a;
+  a.dims = shape;
+  a.dtype = dtype;
+  return a;
+}
+
+}  // namespace
+
+namespace ops {
+
+Tensor full(const Dims& shape, const Tensor& value, DType dtype) { return fill_(Tensor::empty(shape, dtype), value); }
+
+Tensor arange(double start, double end, double step, DType dtype) {
+  const double count = std::ceil((end - start) / step);
+  if (step == 0 || !std::isfinite(count) || count > 9e18) {
+    throw std::invalid_argument("arange: no finite number of steps of " + std::to_string(step) + " from " +
+                                std::to_string(start) + " to " + std::to_string(end));
+  }
+  if (count < 0) {
+    throw std::invalid_argument("arange: a step of " + std::to_string(step) + " does not lead from " +
+                                std::to_string(start) + " to " + std::to_string(end));
+  }
+  Attrs a = attrs_for({static_cast<int64_t>(count)}, dtype);
+  a.scalar[0] = start;
+  a.scalar[1] = step;
+  a.integer[0] = static_cast<int64_t>(start);
+  a.integer[1] = static_cast<int64_t>(step);
+  return execute(kArange, {}, a);
+}
+
+Tensor linspace(double start, double end, int64_t steps, DType dtype) {
+  if (steps < 0) throw std::invalid_argument("linspace: steps must be >= 0, got " + std::to_string(steps));
+  Attrs a = attrs_for({steps}, dtype);
+  a.scalar[0] = start;
+  a.scalar[1] = end;
+  return execute(kLinspace, {}, a);
+}
+
+Tensor eye(int64_t n, int64_t m, DType dtype) { return execute(kEye, {}, attrs_for({n, m}, dtype)); }
+
+}  // namespace ops
+}  // namespace tg

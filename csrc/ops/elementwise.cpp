@@ -1,0 +1,271 @@
+// Elementwise ops: every UNARY, BINARY and COMPARE row of ops.def becomes an Op, its gradient, and a C++ function.
+#include <cmath>
+#include <stdexcept>
+#include <type_traits>
+
+#include "kernels/elementwise.inl.h"
+#include "ops/loop.h"
+#include "ops/ops.h"
+#include "ops/promotion.h"
+
+namespace tg {
+namespace {
+
+// A tensor in the clothes of a number: instantiating a functor's derivative with it writes the derivative in ops, so
+// that it can be differentiated again.
+struct Sym {
+  Tensor t;
+  Sym() = default;
+  explicit Sym(Tensor x) : t(std::move(x)) {}
+  explicit Sym(double x) : t(Tensor::number(x)) {}
+};
+#define SYM_OPERATOR(sign, op) \
+  [[maybe_unused]] Sym operator sign(const Sym& a, const Sym& b) { return Sym(ops::op(a.t, b.t)); }
+SYM_OPERATOR(+, add)
+SYM_OPERATOR(-, sub)
+SYM_OPERATOR(*, mul)
+SYM_OPERATOR(/, div)
+SYM_OPERATOR(==, eq)
+SYM_OPERATOR(!=, ne)
+SYM_OPERATOR(<, lt)
+SYM_OPERATOR(<=, le)
+SYM_OPERATOR(>, gt)
+SYM_OPERATOR(>=, ge)
+SYM_OPERATOR(&, bitwise_and)
+SYM_OPERATOR(|, bitwise_or)
+#undef SYM_OPERATOR
+Sym operator-(const Sym& a) { return Sym(ops::neg(a.t)); }
+[[maybe_unused]] Sym select(const Sym& mask, const Sym& a, const Sym& b) { return Sym(ops::where(mask.t, a.t, b.t)); }
+#define UNARY(name, ...) \
+  [[maybe_unused]] Sym name(const Sym& x) { return Sym(ops::name(x.t)); }
+#define BINARY(name, ...) \
+  [[maybe_unused]] Sym name(const Sym& a, const Sym& b) { return Sym(ops::name(a.t, b.t)); }
+#include "ops/ops.def"
+
+constexpr int at(DType t) { return static_cast<int>(t); }
+
+void infer_like_first(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
+
+void infer_broadcast(const Call& c, OutSpec* out) {
+  *out = {broadcast_shapes(c.op.name, c.in[0].shape(), c.in[1].shape()), c.in[0].dtype()};
+}
+
+template <UnaryKernels KernelTable::* Kernels>
+void run_unary(const Call& c, std::span<Tensor> out) {
+  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+}
+
+template <BinaryKernels KernelTable::* Kernels>
+void run_binary(const Call& c, std::span<Tensor> out) {
+  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+}
+
+// A gradient op's inputs are g and then only the operands its functor needs; the kernel has a place for each.
+template <unsigned Needs, int Places>
+void run_gradient(ElementwiseKernel kernel, const Call& c, std::span<Tensor> out) {
+  Tensor in[Places];
+  in[0] = c.in[0];
+  size_t next = 1;
+  constexpr unsigned bits[3] = {kNeedsA, Places == 4 ? kNeedsB : kNeedsY, kNeedsY};
+  for (int p = 1; p < Places; ++p) {
+    if (Needs & bits[p - 1]) in[p] = c.in[next++];
+  }
+  run_loop(kernel, out[0], std::span<const Tensor>(in, Places));
+}
+
+template <UnaryKernels KernelTable::* Kernels, class F>
+void run_unary_gradient(const Call& c, std::span<Tensor> out) {
+  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], c, out);
+}
+
+template <BinaryKernels KernelTable::* Kernels, class F, int Input>
+void run_binary_gradient(const Call& c, std::span<Tensor> out) {
+  const BinaryKernels& k = kernels().*Kernels;
+  const auto* table = Input == 0 ? k.grad_a : k.grad_b;
+  run_gradient<Input == 0 ? F::needs_a : F::needs_b, 4>(table[at(c.in[0].dtype())], c, out);
+}
+
+constexpr unsigned saved_bits(unsigned needs) {
+  return (needs & kNeedsA ? kSaveA : 0u) | (needs & kNeedsB ? kSaveB : 0u) | (needs & kNeedsY ? kSaveOutput : 0u);
+}
+
+// The operands named by Needs, read back from the node.
+template <unsigned Needs>
+struct Operands {
+  Tensor a, b, y;
+  explicit Operands(const Backward& step) {
+    if constexpr (Needs & kNeedsA) a = step.input(0);
+    if constexpr (Needs & kNeedsB) b = step.input(1);
+    if constexpr (Needs & kNeedsY) y = step.output();
+  }
+  Tensor execute_gradient(const Op& op, const Tensor& g) const {
+    Tensor in[4] = {g};
+    size_t n = 1;
+    for (const Tensor& t : {a, b, y}) {
+      if (t) in[n++] = t;
+    }
+    return execute(op, std::span<const Tensor>(in, n));
+  }
+};
+
+template <class F, const Op& Gradient>
+void unary_vjp(Backward& step) {
+  if constexpr (F::needs & kPassThrough) return step.set(0, step.g);
+  const Operands<F::needs> at_point(step);
+  if (grad_enabled()) return step.set(0, F::grad(Sym(step.g), Sym(at_point.a), Sym(at_point.y)).t);
+  step.set(0, at_point.execute_gradient(Gradient, step.g));
+}
+
+template <class F, const Op& GradientA, const Op& GradientB>
+void binary_vjp(Backward& step) {
+  if (step.needs(0)) {
+    if constexpr (F::needs_a & kPassThrough) {
+      step.set(0, step.g);
+    } else {
+      const Operands<F::needs_a> p(step);
+      step.set(0, grad_enabled() ? F::grad_a(Sym(step.g), Sym(p.a), Sym(p.b), Sym(p.y)).t
+                                 : p.execute_gradient(GradientA, step.g));
+    }
+  }
+  if (step.needs(1)) {
+    if constexpr (F::needs_b & kPassThrough) {
+      step.set(1, step.g);
+    } else {
+      const Operands<F::needs_b> p(step);
+      step.set(1, grad_enabled() ? F::grad_b(Sym(step.g), Sym(p.a), Sym(p.b), Sym(p.y)).t
+                                 : p.execute_gradient(GradientB, step.g));
+    }
+  }
+}
+
+template <class F>
+concept DifferentiableUnary = requires { F::needs; };
+template <class F>
+concept DifferentiableBinary = requires { F::needs_a; };
+
+// The Ops of a row. `name` is a type, so that the row's string can be part of a constant.
+template <class Row>
+struct UnaryOps {
+  using F = typename Row::Functor;
+  static constexpr Op backward = {Row::backward_name, infer_like_first, nullptr, run_unary_gradient<Row::kernels, F>,
+                                  nullptr};
+  static constexpr Op op = {Row::name, infer_like_first, nullptr, run_unary<Row::kernels>, unary_vjp<F, backward>,
+                            {saved_bits(F::needs)}};
+};
+
+template <class Row>
+struct BinaryOps {
+  using F = typename Row::Functor;
+  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels>, nullptr};
+};
+
+template <class Row>
+  requires DifferentiableBinary<typename Row::Functor>
+struct BinaryOps<Row> {
+  using F = typename Row::Functor;
+  static constexpr Op backward_a = {Row::backward_name, infer_like_first, nullptr,
+                                    run_binary_gradient<Row::kernels, F, 0>, nullptr};
+  static constexpr Op backward_b = {Row::backward_name, infer_like_first, nullptr,
+                                    run_binary_gradient<Row::kernels, F, 1>, nullptr};
+  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels>,
+                            binary_vjp<F, backward_a, backward_b>, {saved_bits(F::needs_a), saved_bits(F::needs_b)}};
+};
+
+Tensor unary(const Op& op, Domain domain, const Tensor& x) {
+  const DType dtype = compute_dtype(op.name, domain, x);
+  return execute(op, {cast(x, dtype)});
+}
+
+Tensor unary_in_place(const Op& op, Domain domain, const Tensor& x) {
+  if (compute_dtype(op.name, domain, x) != x.dtype()) fail_dtype(op.name, x, "would not fit in place");
+  execute_in_place(op, {x});
+  return x;
+}
+
+Tensor binary(const Op& op, Domain domain, const Tensor& a, const Tensor& b) {
+  const DType dtype = compute_dtype(op.name, domain, a, b);
+  return execute(op, {cast(a, dtype), cast(b, dtype)});
+}
+
+Tensor binary_in_place(const Op& op, Domain domain, const Tensor& a, const Tensor& b) {
+  const DType dtype = compute_dtype(op.name, domain, a, b);
+  if (category(dtype) > category(a.dtype())) {
+    throw std::invalid_argument(std::string(op.name) + "_: the result dtype " + name(dtype) +
+                                " cannot be stored in place in " + describe(a) + "; use an out-of-place operation");
+  }
+  // A wider computation, or operands that overlap in memory, go through a temporary.
+  const bool overlaps = !b.is(a) && b->storage.get() == a->storage.get();
+  if (dtype != a.dtype()) return ops::copy_(a, binary(op, domain, a, b));
+  execute_in_place(op, {a, overlaps ? ops::clone(b) : cast(b, dtype)});
+  return a;
+}
+
+// x ** c for the exponents that have an op of their own; otherwise an empty tensor.
+Tensor pow_shortcut(const Tensor& a, const Tensor& b) {
+  if (!b->wrapped_number) return {};
+  const double c = b.item_double();
+  if (is_integral(a.dtype()) && is_integral(b.dtype()) && c < 0) {
+    throw std::invalid_argument("pow: integers cannot be raised to a negative integer power; got " + describe(a) +
+                                " ** " + std::to_string(static_cast<int64_t>(c)) + "; convert with .float() first");
+  }
+  if (result_type(a, b) != a.dtype() || a.dtype() == DType::Bool) return {};
+  if (c == 2) return ops::square(a);
+  if (!is_float(a.dtype())) return {};
+  if (c == 0.5) return ops::sqrt(a);
+  if (c == -1) return ops::reciprocal(a);
+  return {};
+}
+
+template <CompareKernels KernelTable::* Kernels>
+void run_compare(const Call& c, std::span<Tensor> out) {
+  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+}
+
+void infer_compare(const Call& c, OutSpec* out) {
+  *out = {broadcast_shapes(c.op.name, c.in[0].shape(), c.in[1].shape()), DType::Bool};
+}
+
+namespace rows {
+#define UNARY(NAME, FUNCTOR, ...)                                          \
+  struct NAME {                                                            \
+    using Functor = FUNCTOR;                                               \
+    static constexpr const char* name = #NAME;                             \
+    static constexpr const char* backward_name = #NAME "_backward";        \
+    static constexpr UnaryKernels KernelTable::* kernels = &KernelTable::NAME; \
+  };
+#define BINARY(NAME, FUNCTOR, ...)                                          \
+  struct NAME {                                                             \
+    using Functor = FUNCTOR;                                                \
+    static constexpr const char* name = #NAME;                              \
+    static constexpr const char* backward_name = #NAME "_backward";         \
+    static constexpr BinaryKernels KernelTable::* kernels = &KernelTable::NAME; \
+  };
+#include "ops/ops.def"
+}  // namespace rows
+
+}  // namespace
+
+namespace ops {
+
+#define UNARY(NAME, FUNCTOR, DOMAIN, DOC)                                                             \
+  Tensor NAME(const Tensor& x) { return unary(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); }          \
+  Tensor NAME##_(Tensor x) { return unary_in_place(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); }
+#define BINARY(NAME, FUNCTOR, DOMAIN, DOC)                                        \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                                 \
+    if constexpr (std::is_same_v<FUNCTOR, Pow>) {                                 \
+      if (Tensor short_cut = pow_shortcut(a, b)) return short_cut;                \
+    }                                                                             \
+    return binary(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b);               \
+  }                                                                               \
+  Tensor NAME##_(Tensor a, const Tensor& b) {                                     \
+    return binary_in_place(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b);      \
+  }
+#define COMPARE(NAME, FUNCTOR, DOC)                                                                       \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                                                         \
+    static constexpr Op op = {#NAME, infer_compare, nullptr, run_compare<&KernelTable::NAME>, nullptr};   \
+    return binary(op, Domain::ALL, a, b);                                                                 \
+  }
+#include "ops/ops.def"
+
+}  // namespace ops
+}  // namespace tg

@@ -1,0 +1,142 @@
+// execute(): the single gate through which every op passes, forward, backward and optimizer alike.
+#include "ops/execute.h"
+
+#include <new>
+#include <stdexcept>
+
+namespace tg {
+namespace {
+
+GilHooks gil{nullptr, nullptr};
+DType default_float = DType::Float32;
+
+// Scalar operations above which other Python threads get a chance while the kernel runs (some 20 us).
+constexpr int64_t kReleaseGilAbove = 1 << 17;
+
+struct GilRelease {
+  explicit GilRelease(bool wanted) : state(wanted && gil.release ? gil.release() : nullptr) {}
+  ~GilRelease() {
+    if (state) gil.restore(state);
+  }
+  GilRelease(const GilRelease&) = delete;
+  void* state;
+};
+
+void run(const Call& call, std::span<Tensor> out) {
+  int64_t work = 0;
+  if (call.op.work) {
+    work = call.op.work(call);
+  } else {
+    for (const Tensor& t : call.in) work += t.numel();
+    for (const Tensor& t : out) work += t.numel();
+  }
+  GilRelease released(work > kReleaseGilAbove);
+  call.op.run(call, out);
+}
+
+bool wants_gradient(const Call& call) {
+  if (!call.op.vjp || !grad_enabled()) return false;
+  for (const Tensor& t : call.in) {
+    if (t.requires_grad()) return true;
+  }
+  return false;
+}
+
+// Where the written tensor's history would have to change in a way that the tape cannot express.
+void check_in_place(const Call& call, bool recording) {
+  const Tensor& self = call.in[0];
+  const std::string op = call.op.name;
+  if (self->storage->read_only) {
+    throw std::runtime_error(op + ": the tensor " + describe(self) +
+                             " shares read-only memory and cannot be written; use a clone()");
+  }
+  for (int i = 0; i < self.rank(); ++i) {
+    if (self.size(i) > 1 && self.strides()[i] == 0) {
+      throw std::runtime_error(op + ": several elements of the expanded tensor " + describe(self) +
+                               " share one memory location; use a clone() before writing in place");
+    }
+  }
+  if (!grad_enabled()) return;
+  if (self->requires_grad) {
+    throw std::runtime_error(op + ": a leaf tensor that requires grad (" + describe(self) +
+                             ") cannot be modified in place; do it under no_grad() or on a detach()ed tensor");
+  }
+  // Another tensor on the same memory (a view, its base) would keep a history that no longer tells its values.
+  if (recording && self->storage->refs > 1) {
+    throw std::runtime_error(op + ": an in-place write to " + describe(self) +
+                             ", which shares memory with another tensor, would make a gradient wrong; use an "
+                             "out-of-place operation, or a clone()");
+  }
+}
+
+}  // namespace
+
+void set_gil_hooks(GilHooks hooks) { gil = hooks; }
+DType default_dtype() { return default_float; }
+void set_default_dtype(DType t) {
+  if (!is_float(t)) throw std::invalid_argument(std::string("set_default_dtype: expected a float dtype, got ") + name(t));
+  default_float = t;
+}
+
+DType result_type(const Tensor& a, const Tensor& b) {
+  const auto level = [](const Tensor& t) { return t->wrapped_number ? 0 : t.rank() == 0 ? 1 : 2; };
+  const auto dtype = [](const Tensor& t) {
+    return t->wrapped_number && is_float(t.dtype()) ? default_float : t.dtype();
+  };
+  const int la = level(a), lb = level(b);
+  const DType da = dtype(a), db = dtype(b);
+  if (la == lb) return promote(da, db);
+  const DType high = la > lb ? da : db, low = la > lb ? db : da;
+  return category(low) > category(high) ? low : high;
+}
+
+void execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs, std::span<Tensor> out) {
+  const Call call{op, in, attrs};
+  if (op.view) {
+    out[0] = op.view(call);
+  } else {
+    OutSpec specs[kMaxOutputs];
+    op.infer(call, specs);
+    for (int i = 0; i < op.outputs; ++i) out[static_cast<size_t>(i)] = Tensor::empty(specs[i].shape, specs[i].dtype);
+    run(call, out.first(static_cast<size_t>(op.outputs)));
+  }
+  if (wants_gradient(call) && is_float(out[0].dtype())) record(call, out);
+}
+
+Tensor execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs) {
+  Tensor out[kMaxOutputs];
+  execute(op, in, attrs, std::span<Tensor>(out, static_cast<size_t>(op.outputs)));
+  return std::move(out[0]);
+}
+
+void execute_in_place(const Op& op, std::span<const Tensor> in, const Attrs& attrs) {
+  Tensor self = in[0];
+  const Call call{op, in, attrs};
+  const bool recording = wants_gradient(call);
+  check_in_place(call, recording);
+  if (op.infer) {
+    OutSpec spec[kMaxOutputs];
+    op.infer(call, spec);
+    if (!(spec[0].shape == self.shape()) || spec[0].dtype != self.dtype()) {
+      throw std::runtime_error(std::string(op.name) + "_: the result " + name(spec[0].dtype) + " " +
+                               to_string(spec[0].shape) + " does not fit in place into " + describe(self));
+    }
+  }
+  if (!recording) {
+    run(call, std::span<Tensor>(&self, 1));
+    ++self->storage->version;
+    return;
+  }
+  // The node must not hold `self`, whose grad_fn it becomes: it sees the tensor as it was before.
+  Tensor before = self.detach();
+  before->grad_fn = self->grad_fn;
+  std::vector<Tensor> inputs(in.begin(), in.end());
+  for (Tensor& t : inputs) {
+    if (t.is(self)) t = before;
+  }
+  run(call, std::span<Tensor>(&self, 1));
+  record({op, inputs, attrs}, std::span<Tensor>(&self, 1), true);
+  ++self->storage->version;
+}
+
+}  // namespace tg

@@ -1,0 +1,37 @@
+// The one way an op runs: check, allocate, run, record.
+#pragma once
+#include <initializer_list>
+#include <span>
+
+#include "tape/tape.h"
+
+namespace tg {
+
+// Runs `op` and returns output 0, recorded on the tape where a gradient is wanted.
+Tensor execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs = no_attrs());
+inline Tensor execute(const Op& op, std::initializer_list<Tensor> in, const Attrs& attrs = no_attrs()) {
+  return execute(op, std::span<const Tensor>(in.begin(), in.size()), attrs);
+}
+// The same for ops with several outputs; only output 0 takes part in the graph.
+void execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs, std::span<Tensor> out);
+
+// Runs `op` with input 0 as its output. Refuses what would make a gradient wrong.
+void execute_in_place(const Op& op, std::span<const Tensor> in, const Attrs& attrs = no_attrs());
+inline void execute_in_place(const Op& op, std::initializer_list<Tensor> in, const Attrs& attrs = no_attrs()) {
+  execute_in_place(op, std::span<const Tensor>(in.begin(), in.size()), attrs);
+}
+
+// How to let other Python threads run during long kernels; set once by the bindings.
+struct GilHooks {
+  void* (*release)();
+  void (*restore)(void*);
+};
+void set_gil_hooks(GilHooks hooks);
+
+DType default_dtype();
+void set_default_dtype(DType t);
+
+// The dtype two operands are computed in: PyTorch's rule of categories.
+DType result_type(const Tensor& a, const Tensor& b);
+
+}  // namespace tg

@@ -1,0 +1,18 @@
+// The loop under every elementwise op: runs a contiguous kernel over strided, broadcast operands.
+#pragma once
+#include <span>
+
+#include "kernels/kernel_table.h"
+#include "tensor/tensor.h"
+
+namespace tg {
+
+inline constexpr int kMaxOperands = 4;
+
+// out = kernel(in...), each operand broadcast to out's shape. An operand the kernel does not read is an empty Tensor.
+void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor> in);
+
+// dst = src, cast and broadcast. Transposed copies go in tiles.
+void run_copy(const Tensor& dst, const Tensor& src);
+
+}  // namespace tg

@@ -1,0 +1,164 @@
+// matmul and linear: shape rules, the batched product over the GEMM driver, and their gradients.
+#include <stdexcept>
+
+#include "ops/gemm.h"
+#include "ops/ops.h"
+#include "ops/promotion.h"
+#include "threads/parallel.h"
+
+namespace tg {
+namespace {
+
+GemmArgs gemm_args(const Tensor& a, const Tensor& b, const Tensor& c) {
+  const int ra = a.rank(), rb = b.rank();
+  GemmArgs g{};
+  g.dtype = static_cast<int>(a.dtype());
+  g.m = a.size(ra - 2);
+  g.k = a.size(ra - 1);
+  g.n = b.size(rb - 1);
+  g.a = a.data();
+  g.ars = a.strides()[ra - 2];
+  g.acs = a.strides()[ra - 1];
+  g.b = b.data();
+  g.brs = b.strides()[rb - 2];
+  g.bcs = b.strides()[rb - 1];
+  g.c = c.data();
+  g.ldc = g.n;
+  return g;
+}
+
+Dims batch_of(const Tensor& t) { return Dims(t.shape().data(), t.rank() - 2); }
+
+// matmul(a (..., m, k), b (..., k, n)), batch dimensions broadcast
+void infer_matmul(const Call& c, OutSpec* out) {
+  const Tensor &a = c.in[0], &b = c.in[1];
+  Dims shape = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+  shape.push_back(a.size(a.rank() - 2));
+  shape.push_back(b.size(b.rank() - 1));
+  *out = {shape, a.dtype()};
+}
+
+void run_matmul(const Call& c, std::span<Tensor> out) {
+  const Tensor &a = c.in[0], &b = c.in[1], &y = out[0];
+  const GemmArgs first = gemm_args(a, b, y);
+  if (y.rank() == 2) return gemm(first);
+  const Dims batch = batch_of(y);
+  const auto steps = [&](const Tensor& t) {
+    return broadcast_strides(batch_of(t), Dims(t.strides().data(), t.rank() - 2), batch);
+  };
+  const Dims sa = steps(a), sb = steps(b);
+  const int64_t matrix = first.m * first.n, item = static_cast<int64_t>(itemsize(a.dtype()));
+  const int64_t count = matrix ? y.numel() / matrix : 0;
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, matrix * first.k));
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      GemmArgs g = first;
+      int64_t rest = i, oa = 0, ob = 0;
+      for (int d = batch.size() - 1; d >= 0; --d) {
+        oa += rest % batch[d] * sa[d];
+        ob += rest % batch[d] * sb[d];
+        rest /= batch[d];
+      }
+      g.a = static_cast<const char*>(g.a) + oa * item;
+      g.b = static_cast<const char*>(g.b) + ob * item;
+      g.c = static_cast<char*>(g.c) + i * matrix * item;
+      gemm(g);
+    }
+  });
+}
+
+int64_t matmul_work(const Call& c) {
+  const Tensor &a = c.in[0], &b = c.in[1];
+  return std::max(a.numel() * b.shape().back(), b.numel() * a.size(a.rank() - 2)) / 16;
+}
+
+Tensor transposed(const Tensor& t) { return ops::transpose(t, -2, -1); }
+
+Tensor multiply(const Tensor& a, const Tensor& b);
+void matmul_vjp(Backward& s) {
+  if (s.needs(0)) s.set(0, multiply(s.g, transposed(s.input(1))));
+  if (s.needs(1)) s.set(1, multiply(transposed(s.input(0)), s.g));
+}
+constexpr Op kMatmul = {"matmul", infer_matmul, nullptr, run_matmul, matmul_vjp, {kSaveB, kSaveA}, 1, false,
+                        matmul_work};
+Tensor multiply(const Tensor& a, const Tensor& b) { return execute(kMatmul, {a, b}); }
+
+// linear(x (m, k), weight (n, k), bias (n,)): y = x weight^T + bias, the bias added as each tile is stored
+void infer_linear(const Call& c, OutSpec* out) { *out = {{c.in[0].size(0), c.in[1].size(0)}, c.in[0].dtype()}; }
+void run_linear(const Call& c, std::span<Tensor> out) {
+  const Tensor& w = c.in[1];
+  GemmArgs g = gemm_args(c.in[0], w, out[0]);
+  g.n = w.size(0);
+  std::swap(g.brs, g.bcs);
+  g.ldc = g.n;
+  g.bias = c.in[2].data();
+  gemm(g);
+}
+int64_t linear_work(const Call& c) { return c.in[0].numel() * c.in[1].size(0) / 16; }
+void linear_vjp(Backward& s) {
+  if (s.needs(0)) s.set(0, multiply(s.g, s.input(1)));
+  if (s.needs(1)) s.set(1, multiply(transposed(s.g), s.input(0)));
+  if (s.needs(2)) s.set(2, ops::sum(s.g, Dims{0}));
+}
+constexpr Op kLinear = {"linear", infer_linear, nullptr, run_linear, linear_vjp, {kSaveB, kSaveA, 0}, 1, false,
+                        linear_work};
+
+[[noreturn]] void fail_shapes(const char* op, const Tensor& a, const Tensor& b, const std::string& why) {
+  throw std::invalid_argument(std::string(op) + ": " + describe(a) + " and " + describe(b) + ": " + why);
+}
+
+void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.dtype() != b.dtype()) fail_shapes(op, a, b, "dtypes differ; convert one with .to(dtype)");
+  if (!is_float(a.dtype())) fail_shapes(op, a, b, "float32 or float64 is needed; convert with .float()");
+}
+
+}  // namespace
+
+namespace ops {
+
+Tensor matmul(const Tensor& input, const Tensor& other) {
+  check_dtypes("matmul", input, other);
+  if (input.rank() == 0 || other.rank() == 0) fail_shapes("matmul", input, other, "both need at least one dimension");
+  const Tensor a = input.rank() == 1 ? unsqueeze(input, 0) : input;
+  const Tensor b = other.rank() == 1 ? unsqueeze(other, 1) : other;
+  const int64_t k = a.shape().back(), kb = b.size(b.rank() - 2);
+  if (k != kb) {
+    fail_shapes("matmul", input, other,
+                "the inner sizes " + std::to_string(k) + " and " + std::to_string(kb) + " differ");
+  }
+  Tensor y;
+  if (a.rank() > 2 && b.rank() == 2) {  // one product over all the rows
+    Dims shape = a.shape();
+    y = multiply(reshape(a, {k ? a.numel() / k : checked_numel(batch_of(a)) * a.size(a.rank() - 2), k}), b);
+    shape[a.rank() - 1] = b.size(1);
+    y = reshape(y, shape);
+  } else {
+    y = multiply(a, b);
+  }
+  if (input.rank() == 1) y = squeeze(y, Dims{-2});
+  if (other.rank() == 1) y = squeeze(y, Dims{-1});
+  return y;
+}
+
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  check_dtypes("linear", input, weight);
+  const bool fits = weight.rank() == 2 && input.rank() >= 1 && input.shape().back() == weight.size(1);
+  if (!fits) {
+    fail_shapes("linear", input, weight,
+                "an input of shape (..., in_features) needs a weight of shape (out_features, in_features)");
+  }
+  if (!bias) return matmul(input, transpose(weight, 0, 1));
+  check_dtypes("linear", input, bias);
+  if (bias.rank() != 1 || bias.size(0) != weight.size(0)) {
+    fail_shapes("linear", weight, bias, "the bias must have shape (out_features,)");
+  }
+  if (input.rank() == 2) return execute(kLinear, {input, weight, contiguous(bias)});
+  Dims shape = input.shape();
+  Dims lead(shape.data(), shape.size() - 1);
+  const Tensor rows = reshape(input, {checked_numel(lead), weight.size(1)});
+  lead.push_back(weight.size(0));
+  return reshape(execute(kLinear, {rows, weight, contiguous(bias)}), lead);
+}
+
+}  // namespace ops
+}  // namespace tg

@@ -1,0 +1,117 @@
+// The C++ functions of the ops: elementwise ones declared from ops.def, structured ones by hand.
+#pragma once
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "ops/execute.h"
+#include "ops/generator.h"
+
+namespace tg::ops {
+
+#define UNARY(name, ...)       \
+  Tensor name(const Tensor& x); \
+  Tensor name##_(Tensor x);
+#define BINARY(name, ...)                        \
+  Tensor name(const Tensor& a, const Tensor& b); \
+  Tensor name##_(Tensor a, const Tensor& b);
+#define COMPARE(name, ...) Tensor name(const Tensor& a, const Tensor& b);
+#include "ops/ops.def"
+
+using MaybeDim = std::optional<int64_t>;
+using MaybeDims = std::optional<Dims>;
+using MaybeDType = std::optional<DType>;
+using TensorList = std::vector<Tensor>;
+struct ValuesIndices {  // of max and min along a dimension
+  Tensor values, indices;
+};
+
+// elementwise.cpp
+Tensor where(const Tensor& condition, const Tensor& input, const Tensor& other);
+Tensor to(const Tensor& input, DType dtype);
+Tensor clone(const Tensor& input);
+Tensor contiguous(const Tensor& input);
+Tensor copy_(Tensor self, const Tensor& src);
+Tensor fill_(Tensor self, const Tensor& value);
+Tensor zero_(Tensor self);
+Tensor logical_not(const Tensor& input);
+
+// movement.cpp
+Tensor reshape(const Tensor& input, const Dims& shape);
+Tensor view(const Tensor& input, const Dims& shape);
+Tensor permute(const Tensor& input, const Dims& dims);
+Tensor transpose(const Tensor& input, int64_t dim0, int64_t dim1);
+Tensor t(const Tensor& input);
+Tensor squeeze(const Tensor& input, const MaybeDims& dim = {});
+Tensor unsqueeze(const Tensor& input, int64_t dim);
+Tensor flatten(const Tensor& input, int64_t start_dim = 0, int64_t end_dim = -1);
+Tensor expand(const Tensor& input, const Dims& size);
+Tensor slice(const Tensor& input, int64_t dim, int64_t start, int64_t length, int64_t step);  // normalised
+Tensor select(const Tensor& input, int64_t dim, int64_t index);
+Tensor cat(const TensorList& tensors, int64_t dim = 0);
+Tensor stack(const TensorList& tensors, int64_t dim = 0);
+
+// index.cpp
+Tensor index(const Tensor& input, const TensorList& indices);  // empty tensors: whole dimensions
+void index_put_(const Tensor& self, const TensorList& indices, const Tensor& value);
+Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index);
+Tensor gather(const Tensor& input, int64_t dim, const Tensor& index);
+Tensor nonzero(const Tensor& input);
+
+// reduce.cpp
+Tensor sum(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
+Tensor mean(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
+Tensor amax(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
+Tensor amin(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
+using DimOrOther = std::variant<std::monostate, int64_t, Tensor>;
+using MinMax = std::variant<Tensor, ValuesIndices>;
+MinMax max(const Tensor& input, const DimOrOther& dim = {}, bool keepdim = false, const Tensor& other = {});
+MinMax min(const Tensor& input, const DimOrOther& dim = {}, bool keepdim = false, const Tensor& other = {});
+Tensor argmax(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor argmin(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor all(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor any(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor var(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
+           MaybeDim correction = {});
+Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
+           MaybeDim correction = {});
+Tensor sum_to(const Tensor& input, const Dims& shape);
+
+// softmax.cpp, losses.cpp
+Tensor softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
+Tensor log_softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
+Tensor cross_entropy(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
+Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
+
+// matmul.cpp
+Tensor matmul(const Tensor& input, const Tensor& other);
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
+
+// create.cpp
+Tensor full(const Dims& shape, const Tensor& value, DType dtype);
+Tensor arange(double start, double end, double step, DType dtype);
+Tensor linspace(double start, double end, int64_t steps, DType dtype);
+Tensor eye(int64_t n, int64_t m, DType dtype);
+
+// random.cpp
+Tensor uniform_(Tensor self, double low, double high, Generator* generator);
+Tensor normal_(Tensor self, double mean, double std, Generator* generator);
+Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator);
+Tensor randperm(int64_t n, Generator* generator);
+Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
+
+// optim.cpp
+struct SgdOptions {
+  double lr, momentum, dampening, weight_decay;
+  bool nesterov, maximize, first;
+};
+struct AdamOptions {
+  double step, lr, beta1, beta2, eps, weight_decay;
+  bool decoupled, maximize;
+};
+void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const SgdOptions& options);
+void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
+                const TensorList& exp_avg_sqs, const AdamOptions& options);
+
+}  // namespace tg::ops

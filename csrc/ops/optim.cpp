@@ -1,0 +1,113 @@
+// Optimizer steps over lists of tensors, in place, one pass over memory.
+#include <stdexcept>
+
+#include "kernels/kernel_table.h"
+#include "ops/ops.h"
+#include "ops/rows.h"
+#include "threads/parallel.h"
+
+namespace tg {
+namespace {
+
+constexpr int64_t kChunk = 16384;  // elements per task
+
+// body(tensor, offset in elements, n) over all the parameters, cut into tasks of one chunk each.
+template <class F>
+void for_chunks(std::span<const Tensor> params, F&& body) {
+  std::vector<std::pair<size_t, int64_t>> chunks;
+  int64_t total = 0;
+  for (size_t i = 0; i < params.size(); ++i) {
+    for (int64_t at = 0; at < params[i].numel(); at += kChunk) chunks.emplace_back(i, at);
+    total += params[i].numel();
+  }
+  const auto count = static_cast<int64_t>(chunks.size());
+  parallel_for(count, total > 2 * kChunk ? 1 : std::max<int64_t>(count, 1), [&](int64_t b, int64_t e) {
+    for (int64_t k = b; k < e; ++k) {
+      const auto [i, at] = chunks[static_cast<size_t>(k)];
+      body(i, at, std::min(kChunk, params[i].numel() - at));
+    }
+  });
+}
+
+void* element(const Tensor& t, int64_t at) {
+  return t.data<char>() + at * static_cast<int64_t>(itemsize(t.dtype()));
+}
+
+// Inputs: n parameters, n gradients, and the state, list after list; attrs.integer[0] = n, attrs.pointer the options.
+void run_sgd(const Call& c, std::span<Tensor>) {
+  const auto n = static_cast<size_t>(c.attrs.integer[0]);
+  const auto& o = *static_cast<const ops::SgdOptions*>(c.attrs.pointer);
+  const SgdArgs args = {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, o.first};
+  for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
+    void* buf = c.in.size() > 2 * n ? element(c.in[2 * n + i], at) : nullptr;
+    kernels().optim.sgd[float_index(c.in[i])](m, element(c.in[i], at), element(c.in[n + i], at), buf, &args);
+  });
+}
+constexpr Op kSgd = {"sgd_step_", nullptr, nullptr, run_sgd, nullptr, {0}, 1, true};
+
+void run_adam(const Call& c, std::span<Tensor>) {
+  const auto n = static_cast<size_t>(c.attrs.integer[0]);
+  const auto& o = *static_cast<const ops::AdamOptions*>(c.attrs.pointer);
+  const AdamArgs args = {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.step, o.decoupled, o.maximize};
+  for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
+    kernels().optim.adam[float_index(c.in[i])](m, element(c.in[i], at), element(c.in[n + i], at),
+                                               element(c.in[2 * n + i], at), element(c.in[3 * n + i], at), &args);
+  });
+}
+constexpr Op kAdam = {"adam_step_", nullptr, nullptr, run_adam, nullptr, {0}, 1, true};
+
+void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
+  if (s.shape() == p.shape() && s.dtype() == p.dtype()) return;
+  throw std::invalid_argument(std::string(op) + ": the " + what + " " + describe(s) + " does not match its parameter " +
+                              describe(p));
+}
+
+// Checks the lists, runs the step, and raises the version of everything that was written.
+void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, const void* options) {
+  const ops::TensorList& params = **lists.begin();
+  if (params.empty()) return;
+  GradMode off(false);
+  std::vector<Tensor> in;
+  std::vector<std::pair<Tensor, Tensor>> write_back;  // (target, contiguous copy)
+  size_t list = 0;
+  for (const ops::TensorList* tensors : lists) {
+    if (tensors->size() != params.size()) {
+      throw std::invalid_argument(std::string(op.name) + ": lists of " + std::to_string(params.size()) + " and " +
+                                  std::to_string(tensors->size()) + " tensors; expected one length");
+    }
+    for (size_t i = 0; i < params.size(); ++i) {
+      const Tensor& t = (*tensors)[i];
+      if (!is_float(t.dtype())) throw std::invalid_argument(std::string(op.name) + ": " + describe(t) + " is no float tensor");
+      check_state(op.name, params[i], t, list == 1 ? "gradient" : "state");
+      if (list != 1 && t->storage->read_only) {
+        throw std::runtime_error(std::string(op.name) + ": " + describe(t) + " shares read-only memory");
+      }
+      in.push_back(ops::contiguous(t));
+      if (list != 1) ++t->storage->version;
+      if (list != 1 && !t.contiguous()) write_back.emplace_back(t, in.back());
+    }
+    ++list;
+  }
+  Attrs attrs;
+  attrs.integer[0] = static_cast<int64_t>(params.size());
+  attrs.pointer = options;
+  execute_in_place(op, in, attrs);
+  for (const auto& [target, copy] : write_back) ops::copy_(target, copy);
+}
+
+}  // namespace
+
+namespace ops {
+
+void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const SgdOptions& options) {
+  if (bufs.empty()) step(kSgd, {&params, &grads}, &options);
+  else step(kSgd, {&params, &grads, &bufs}, &options);
+}
+
+void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
+                const TensorList& exp_avg_sqs, const AdamOptions& options) {
+  step(kAdam, {&params, &grads, &exp_avgs, &exp_avg_sqs}, &options);
+}
+
+}  // namespace ops
+}  // namespace tg

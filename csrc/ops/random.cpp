@@ -1,0 +1,144 @@
+// Random fills from a generator, and dropout by a counter-based mask.
+#include <cmath>
+#include <stdexcept>
+
+#include "ops/ops.h"
+#include "ops/promotion.h"
+#include "threads/parallel.h"
+
+namespace tg {
+namespace {
+
+// attrs.pointer: the generator, null for the default one; attrs.scalar or attrs.integer: the distribution's parameters.
+Generator& generator_of(const Call& c) {
+  return c.attrs.pointer ? *static_cast<Generator*>(const_cast<void*>(c.attrs.pointer)) : default_generator();
+}
+
+void run_uniform(const Call& c, std::span<Tensor> out) {
+  const Tensor& t = out[0];
+  const double low = c.attrs.scalar[0], high = c.attrs.scalar[1];
+  if (t.dtype() == DType::Float32) uniform(generator_of(c), t.data<float>(), t.numel(), low, high);
+  else uniform(generator_of(c), t.data<double>(), t.numel(), low, high);
+}
+void run_normal(const Call& c, std::span<Tensor> out) {
+  const Tensor& t = out[0];
+  const double mean = c.attrs.scalar[0], std = c.attrs.scalar[1];
+  if (t.dtype() == DType::Float32) normal(generator_of(c), t.data<float>(), t.numel(), mean, std);
+  else normal(generator_of(c), t.data<double>(), t.numel(), mean, std);
+}
+void run_randint(const Call& c, std::span<Tensor> out) {
+  randint(generator_of(c), out[0].data<int64_t>(), out[0].numel(), c.attrs.integer[0], c.attrs.integer[1]);
+}
+void run_randperm(const Call& c, std::span<Tensor> out) {
+  randperm(generator_of(c), out[0].data<int64_t>(), out[0].numel());
+}
+// What was there before has no part in the result.
+void forget_vjp(Backward&) {}
+constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true};
+constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true};
+constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true};
+constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true};
+
+// dropout(x contiguous): attrs.scalar[0] = p, attrs.integer[0] = key. Linear in x, so its derivative is itself.
+void infer_same(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
+template <class T>
+void drop(const Call& c, const Tensor& out) {
+  constexpr int64_t kBlock = 4096;
+  const double p = c.attrs.scalar[0];
+  const T scale = static_cast<T>(p < 1 ? 1 / (1 - p) : 0);
+  const auto key = static_cast<uint64_t>(c.attrs.integer[0]);
+  parallel_for(out.numel(), kBlock, [&](int64_t begin, int64_t end) {
+    uint8_t keep[kBlock];
+    for (int64_t at = begin; at < end; at += kBlock) {
+      const int64_t n = std::min(kBlock, end - at);
+      philox_keep_mask(key, static_cast<uint64_t>(at), n, p, keep);
+      const T* x = c.in[0].data<T>() + at;
+      T* y = out.data<T>() + at;
+      for (int64_t i = 0; i < n; ++i) y[i] = keep[i] ? x[i] * scale : T{0};
+    }
+  });
+}
+void run_dropout(const Call& c, std::span<Tensor> out) {
+  out[0].dtype() == DType::Float32 ? drop<float>(c, out[0]) : drop<double>(c, out[0]);
+}
+Tensor apply_dropout(const Tensor& x, const Attrs& attrs);
+void dropout_vjp(Backward& b) { b.set(0, apply_dropout(b.g, b.attrs())); }
+constexpr Op kDropout = {"dropout", infer_same, nullptr, run_dropout, dropout_vjp};
+Tensor apply_dropout(const Tensor& x, const Attrs& attrs) { return execute(kDropout, {ops::contiguous(x)}, attrs); }
+
+// Fills go straight into contiguous memory, or through a contiguous tensor.
+Tensor fill(const Op& op, Tensor self, const Attrs& attrs) {
+  if (self.contiguous()) {
+    execute_in_place(op, {self}, attrs);
+    return self;
+  }
+  const Tensor drawn = Tensor::empty(self.shape(), self.dtype());
+  execute_in_place(op, {drawn}, attrs);
+  return ops::copy_(self, drawn);
+}
+
+void check_float(const char* op, const Tensor& t) {
+  if (!is_float(t.dtype())) fail_dtype(op, t, "has no float dtype; random reals need float32 or float64");
+}
+
+}  // namespace
+
+namespace ops {
+
+Tensor uniform_(Tensor self, double low, double high, Generator* generator) {
+  check_float("uniform_", self);
+  if (!(low <= high) || std::isinf(high - low)) {
+    throw std::invalid_argument("uniform_: expected from <= to, both finite, got " + std::to_string(low) + " and " +
+                                std::to_string(high));
+  }
+  Attrs attrs;
+  attrs.scalar[0] = low;
+  attrs.scalar[1] = high;
+  attrs.pointer = generator;
+  return fill(kUniform, self, attrs);
+}
+
+Tensor normal_(Tensor self, double mean, double std, Generator* generator) {
+  check_float("normal_", self);
+  if (!(std >= 0)) throw std::invalid_argument("normal_: std must be >= 0, got " + std::to_string(std));
+  Attrs attrs;
+  attrs.scalar[0] = mean;
+  attrs.scalar[1] = std;
+  attrs.pointer = generator;
+  return fill(kNormal, self, attrs);
+}
+
+Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator) {
+  if (low >= high) {
+    throw std::invalid_argument("randint: expected low < high, got " + std::to_string(low) + " and " +
+                                std::to_string(high));
+  }
+  Attrs attrs;
+  attrs.integer[0] = low;
+  attrs.integer[1] = high;
+  attrs.pointer = generator;
+  if (self.dtype() == DType::Int64) return fill(kRandint, self, attrs);
+  return copy_(self, fill(kRandint, Tensor::empty(self.shape(), DType::Int64), attrs));
+}
+
+Tensor randperm(int64_t n, Generator* generator) {
+  if (n < 0) throw std::invalid_argument("randperm: n must be >= 0, got " + std::to_string(n));
+  Attrs attrs;
+  attrs.pointer = generator;
+  return fill(kRandperm, Tensor::empty({n}, DType::Int64), attrs);
+}
+
+Tensor dropout(const Tensor& input, double p, bool training) {
+  if (!(p >= 0 && p <= 1)) {
+    throw std::invalid_argument("dropout: the probability must be between 0 and 1, got " + std::to_string(p));
+  }
+  check_float("dropout", input);
+  if (!training || p == 0) return input;
+  Attrs attrs;
+  attrs.scalar[0] = p;
+  attrs.integer[0] = static_cast<int64_t>(draw_key(default_generator()));
+  return apply_dropout(input, attrs);
+}
+
+}  // namespace ops
+}  // namespace tg

@@ -1,0 +1,54 @@
+// Op: what execute() and the tape know of an operation. One row of ops.def leads to one Op.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace tg {
+
+struct Backward;
+
+// The arguments of an op that are not tensors. Each op says in its file which of them it uses.
+struct Attrs {
+  Dims dims, dims2;
+  double scalar[2] = {0, 0};
+  int64_t integer[2] = {0, 0};
+  DType dtype = DType::Float32;
+  bool flag = false;
+  std::vector<int64_t> list;
+  const void* pointer = nullptr;  // for ops that are run once and never recorded (optimizer arguments, generators)
+};
+
+const Attrs& no_attrs();
+
+struct Call {
+  const struct Op& op;
+  std::span<const Tensor> in;
+  const Attrs& attrs;
+};
+
+// What an op will write: filled by infer(), allocated by execute().
+struct OutSpec {
+  Dims shape;
+  DType dtype = DType::Float32;
+};
+inline constexpr int kMaxOutputs = 2;
+
+// What the gradient of an input needs: bits of the inputs, and the first and second output.
+enum : unsigned { kSaveA = 1, kSaveB = 2, kSaveC = 4, kSaveOutput = 1u << 31, kSaveSecond = 1u << 30 };
+
+struct Op {
+  const char* name;
+  // Exactly one of infer, view, and `in_place` says where the outputs come from.
+  void (*infer)(const Call&, OutSpec* out);         // checks, shape and dtype of each output
+  Tensor (*view)(const Call&);                      // the output shares the input's memory
+  void (*run)(const Call&, std::span<Tensor> out);  // computes; touches memory only, may run without the GIL
+  void (*vjp)(Backward&);                           // null: no gradient flows
+  unsigned saves[3] = {0, 0, 0};                    // for the gradient of input 0, 1, and 2 or later
+  int outputs = 1;
+  bool in_place = false;                            // run() writes input 0 (or more); no output of its own
+  int64_t (*work)(const Call&) = nullptr;           // scalar operations, where that is far from the bytes touched
+};
+
+}  // namespace tg

@@ -1,0 +1,95 @@
+// The tape: nodes recorded by execute(), and the reverse sweep over them.
+#pragma once
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "tape/op.h"
+
+namespace tg {
+
+// A tensor kept for the backward pass, with the version its storage had.
+struct Saved {
+  Tensor tensor;
+  uint32_t version = 0;
+};
+
+struct Node;
+
+// Where a gradient goes: to the node that made the input, or into the leaf's grad.
+struct Edge {
+  Ref<GraphNode> node;
+  Ref<TensorImpl> leaf;
+  explicit operator bool() const { return node || leaf; }
+};
+
+// One recorded execution of an op. Numbered in order of execution.
+struct Node : GraphNode {
+  const Op* op = nullptr;
+  uint64_t sequence = 0;
+  int inputs = 0;
+  bool released = false;               // its saved tensors are gone
+  std::unique_ptr<Attrs> attrs;        // null: the op was run with none
+  Dims shape;                          // of the output, and so of the incoming gradient
+  DType dtype = DType::Float32;
+  Edge edges_inline[2];
+  Saved saved_inline[4];               // inputs 0 and 1, then the outputs
+  struct Many {                        // for ops with more than two inputs
+    std::vector<Edge> edges;
+    std::vector<Saved> saved;
+  };
+  std::unique_ptr<Many> many;
+
+  Edge& edge(int i) { return many ? many->edges[static_cast<size_t>(i)] : edges_inline[i]; }
+  Saved& saved_input(int i) { return many ? many->saved[static_cast<size_t>(i)] : saved_inline[i]; }
+  Saved& saved_output(int i) { return saved_inline[2 + i]; }
+  void release();
+  static void* operator new(size_t n) { return allocate(n); }
+  static void operator delete(void* p, size_t n) { deallocate(p, n); }
+};
+
+// One step of the reverse sweep, as an op's vjp sees it.
+struct Backward {
+  Node& node;
+  const Tensor& g;  // gradient of output 0, of the output's shape and dtype
+  std::span<Tensor> grads;
+
+  bool needs(int i) const { return static_cast<bool>(node.edge(i)); }
+  const Attrs& attrs() const;
+  const Dims& input_shape(int i) const;  // of an input that needs a gradient
+  DType input_dtype(int i) const;
+  Tensor input(int i) const;  // saved input, after the version check
+  Tensor output() const;         // saved output 0, back in the graph
+  Tensor second_output() const;  // saved output 1, a constant
+  // A gradient may have the broadcast shape: the sweep sums it down to the input's.
+  void set(int i, Tensor grad) { grads[static_cast<size_t>(i)] = std::move(grad); }
+};
+
+bool grad_enabled();
+void set_grad_enabled(bool on);
+struct GradMode {  // scoped
+  explicit GradMode(bool on) : before(grad_enabled()) { set_grad_enabled(on); }
+  ~GradMode() { set_grad_enabled(before); }
+  GradMode(const GradMode&) = delete;
+  bool before;
+};
+
+// Puts the outputs of `call` on the tape. The caller has checked that a gradient is wanted, and raises the version
+// of out[0] afterwards where it was written in place.
+void record(const Call& call, std::span<Tensor> out, bool in_place = false);
+
+// Accumulates d(roots . gradients) into the .grad of the leaves (`into` empty), or returns it for `into` (an empty
+// tensor where nothing flows). Nodes give up what they saved unless retain_graph.
+std::vector<Tensor> backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
+                             bool create_graph, std::span<const Tensor> into = {});
+
+// What the sweep needs of the ops; defined in ops/.
+namespace tape_ops {
+Tensor add(const Tensor& a, const Tensor& b);
+void add_in_place(Tensor& a, const Tensor& b);
+Tensor sum_to(const Tensor& t, const Dims& shape);
+Tensor copy(const Tensor& t);
+}  // namespace tape_ops
+
+}  // namespace tg

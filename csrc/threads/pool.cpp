@@ -1,0 +1,328 @@
+// Fork-join pool: one job at a time, tasks handed out by an atomic counter, workers that spin briefly and then sleep.
+#include "threads/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace tg {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr Clock::duration kMaxSpin = std::chrono::microseconds(50);
+constexpr Clock::duration kMinSpin = std::chrono::microseconds(2);
+
+// Sleep while *word == expected (may return early); wake up to `count` sleepers.
+void futex_wait(std::atomic<uint32_t>& word, uint32_t expected) {
+#ifdef __linux__
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
+#else
+  word.wait(expected);
+#endif
+}
+
+void futex_wake(std::atomic<uint32_t>& word, int count) {
+#ifdef __linux__
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+#else
+  for (int i = 0; i < count; ++i) word.notify_one();
+#endif
+}
+
+// One spin of a waiting loop. With more threads than cores the one waited for may need this very core.
+inline void relax(bool oversubscribed) {
+  if (oversubscribed) {
+    sched_yield();
+    return;
+  }
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Constant-initialised and never destroyed: workers may sleep in it while the process exits.
+//
+// `state` holds [epoch:32][slots:16][active:16]. A job is open while slots > 0; a worker enters by moving one slot to
+// active, and leaves by taking 1 from active. The caller closes the job (slots = 0) when no task is left to hand out
+// and waits for active == 0: it never waits for workers that have not entered.
+struct Pool {
+  static constexpr uint64_t kActive = 1, kSlot = uint64_t{1} << 16, kEpoch = uint64_t{1} << 32;
+  static uint32_t epoch(uint64_t s) { return static_cast<uint32_t>(s >> 32); }
+  static uint32_t slots(uint64_t s) { return static_cast<uint32_t>(s >> 16) & 0xffff; }
+  static uint32_t active(uint64_t s) { return static_cast<uint32_t>(s) & 0xffff; }
+
+  alignas(64) std::atomic<uint64_t> state{0};
+  alignas(64) std::atomic<int64_t> next{0};  // first task not yet handed out
+  alignas(64) std::atomic<bool> busy{false};
+  void (*fn)(void*, int64_t) = nullptr;  // the job; written under `busy` while closed, read by those who entered
+  void* ctx = nullptr;
+  int64_t tasks = 0;
+  int workers = 0;  // started; written under `busy`
+  bool handlers_installed = false;
+  std::atomic<bool> oversubscribed{false};
+  alignas(64) std::atomic<uint32_t> sleepers{0};
+  std::atomic<uint32_t> signal{0};  // futex of sleeping workers, bumped at every wake-up
+  std::atomic<uint32_t> parked{0};  // futex of the caller: 1 while it sleeps
+
+  bool open_to(uint64_t s, uint32_t last) const { return slots(s) > 0 && epoch(s) != last; }
+  bool enter(uint32_t& last);
+  void leave();
+  void work() noexcept;
+  void run(int64_t job_tasks, void (*job_fn)(void*, int64_t), void* job_ctx, int threads);
+  void wake(int wanted);
+  void finish();
+  void start_workers(int wanted);
+  void worker_main();
+  void wait_for_job(uint32_t last, Clock::duration& budget);
+  void sleep(uint32_t last);
+};
+
+constinit Pool g_pool;
+constinit std::atomic<int> g_num_threads{0};  // 0: not set yet
+
+bool Pool::enter(uint32_t& last) {
+  uint64_t s = state.load(std::memory_order_acquire);
+  while (open_to(s, last)) {
+    if (state.compare_exchange_weak(s, s - kSlot + kActive, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      last = epoch(s);
+      return true;
+    }
+  }
+  return false;
+}
+
+void Pool::leave() {
+  const uint64_t s = state.fetch_sub(kActive);
+  if (active(s) == 1 && slots(s) == 0 && parked.load() == 1) {
+    parked.store(0);
+    futex_wake(parked, 1);
+  }
+}
+
+void Pool::work() noexcept {
+  for (int64_t t = next.fetch_add(1, std::memory_order_relaxed); t < tasks;
+       t = next.fetch_add(1, std::memory_order_relaxed)) {
+    fn(ctx, t);
+  }
+}
+
+void Pool::run(int64_t job_tasks, void (*job_fn)(void*, int64_t), void* job_ctx, int threads) {
+  start_workers(threads - 1);
+  fn = job_fn;
+  ctx = job_ctx;
+  tasks = job_tasks;
+  next.store(0, std::memory_order_relaxed);
+  const int helpers = static_cast<int>(std::min<int64_t>({job_tasks - 1, threads - 1, workers}));
+  // Closed and empty, so nobody else writes the state. Sequentially consistent against sleep(): either the worker sees
+  // the open job, or the caller sees the sleeper.
+  const uint64_t s = state.load(std::memory_order_relaxed);
+  state.store((uint64_t{epoch(s)} << 32) + kEpoch + static_cast<uint64_t>(helpers) * kSlot);
+  wake(helpers);
+  work();
+  finish();
+}
+
+void Pool::wake(int wanted) {
+  const int asleep = static_cast<int>(sleepers.load());
+  const int count = std::min(asleep, wanted - (workers - asleep));
+  if (count <= 0) return;
+  signal.fetch_add(1);
+  futex_wake(signal, count);
+}
+
+void Pool::finish() {
+  uint64_t s = state.fetch_and(~(uint64_t{0xffff} << 16), std::memory_order_acq_rel);
+  if (active(s) == 0) return;
+  const bool crowded = oversubscribed.load(std::memory_order_relaxed);
+  const auto deadline = Clock::now() + kMaxSpin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (active(state.load(std::memory_order_acquire)) == 0) return;
+      relax(crowded);
+    }
+  } while (Clock::now() < deadline);
+  for (;;) {
+    parked.store(1);
+    if (active(state.load()) == 0) break;
+    futex_wait(parked, 1);
+  }
+  parked.store(0, std::memory_order_relaxed);
+}
+
+// The child of a fork has none of the workers; nothing of a job in flight survives.
+void reset_in_child() {
+  g_pool.state.store(0);
+  g_pool.workers = 0;
+  g_pool.sleepers.store(0);
+  g_pool.parked.store(0);
+  g_pool.busy.store(false);
+}
+
+void Pool::start_workers(int wanted) {
+  if (workers >= wanted) return;
+  if (!handlers_installed) handlers_installed = pthread_atfork(nullptr, nullptr, reset_in_child) == 0;
+  // Signals belong to the program's own threads.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  try {
+    for (; workers < wanted; ++workers) std::thread([this] { worker_main(); }).detach();
+  } catch (const std::system_error&) {  // no more threads to be had: work with those there are
+    int n = wanted + 1;
+    g_num_threads.compare_exchange_strong(n, workers + 1);
+  }
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+}
+
+void Pool::worker_main() {
+  uint32_t last = 0;
+  Clock::duration budget = kMaxSpin;
+  for (;;) {
+    if (enter(last)) {
+      work();
+      leave();
+    } else {
+      wait_for_job(last, budget);
+    }
+  }
+}
+
+// Spins for `budget`, then sleeps. Spinning pays only when jobs follow one another closely: a longer gap halves the
+// budget, a shorter one restores it.
+void Pool::wait_for_job(uint32_t last, Clock::duration& budget) {
+  const auto start = Clock::now();
+  const bool crowded = oversubscribed.load(std::memory_order_relaxed);
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (open_to(state.load(std::memory_order_relaxed), last)) return;
+      relax(crowded);
+    }
+  } while (Clock::now() - start < budget);
+  sleep(last);
+  budget = Clock::now() - start <= kMaxSpin ? kMaxSpin : std::max(budget / 2, kMinSpin);
+}
+
+void Pool::sleep(uint32_t last) {
+  sleepers.fetch_add(1);
+  const uint32_t seen = signal.load();
+  if (!open_to(state.load(), last)) futex_wait(signal, seen);
+  sleepers.fetch_sub(1);
+}
+
+int affinity_cpus() {
+#ifdef __linux__
+  for (size_t cpus = 1024; cpus <= (1 << 20); cpus *= 2) {  // EINVAL: the kernel's mask is longer than ours
+    std::vector<cpu_set_t> mask(cpus / (8 * sizeof(cpu_set_t)));
+    const size_t size = mask.size() * sizeof(cpu_set_t);
+    if (sched_getaffinity(0, size, mask.data()) == 0) return CPU_COUNT_S(size, mask.data());
+    if (errno != EINVAL) break;
+  }
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// CPUs granted by the quota in `dir`, rounded up, or `none` if there is no quota.
+int quota_in(const std::string& dir, bool v2, int none) {
+  std::string quota;
+  double period = 0;
+  if (v2) {
+    std::ifstream(dir + "/cpu.max") >> quota >> period;  // "max 100000" or "150000 100000"
+  } else {
+    std::ifstream(dir + "/cpu.cfs_quota_us") >> quota;  // -1: none
+    std::ifstream(dir + "/cpu.cfs_period_us") >> period;
+  }
+  const double q = std::strtod(quota.c_str(), nullptr);  // 0 for "max"
+  if (!(q > 0) || !(period > 0) || q / period >= none) return none;
+  return static_cast<int>((q + period - 1) / period);
+}
+
+// The smallest quota of this process's cgroups and their parents; /proc/self/cgroup has lines "id:controllers:path".
+int cgroup_cpus(int none) {
+  int cpus = none;
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const bool v2 = controllers.empty();
+    if (!v2 && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
+    const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + controllers;
+    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
+      if (path == "/") path.clear();
+      cpus = std::min(cpus, quota_in(root + path, v2, cpus));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return cpus;
+}
+
+// TAPEGRAD_NUM_THREADS, or 0 if it is unset or empty.
+int threads_from_environment() {
+  const char* text = std::getenv("TAPEGRAD_NUM_THREADS");
+  if (text == nullptr || *text == '\0') return 0;
+  char* end = nullptr;
+  const long n = std::strtol(text, &end, 10);
+  if (*end != '\0' || n < 1 || n > kMaxThreads) {
+    throw std::invalid_argument("TAPEGRAD_NUM_THREADS must be an integer from 1 to " + std::to_string(kMaxThreads) +
+                                ", got '" + text + "'");
+  }
+  return static_cast<int>(n);
+}
+
+}  // namespace
+
+int available_threads() { return std::clamp(cgroup_cpus(affinity_cpus()), 1, kMaxThreads); }
+
+void set_num_threads(int n) {
+  if (n < 1 || n > kMaxThreads) {
+    throw std::invalid_argument("set_num_threads: expected 1 to " + std::to_string(kMaxThreads) + " threads, got " +
+                                std::to_string(n));
+  }
+  g_pool.oversubscribed.store(n > available_threads());
+  g_num_threads.store(n);
+}
+
+int num_threads() {
+  int n = g_num_threads.load(std::memory_order_relaxed);
+  if (n > 0) return n;
+  const int wanted = threads_from_environment();
+  const int available = available_threads();
+  if (g_num_threads.compare_exchange_strong(n, wanted > 0 ? wanted : available)) {
+    g_pool.oversubscribed.store(wanted > available);
+  }
+  return g_num_threads.load();
+}
+
+void run_tasks(int64_t tasks, void (*fn)(void* ctx, int64_t task), void* ctx) {
+  const int threads = tasks > 1 ? num_threads() : 1;
+  if (threads == 1 || g_pool.busy.exchange(true, std::memory_order_acquire)) {
+    [&]() noexcept {
+      for (int64_t t = 0; t < tasks; ++t) fn(ctx, t);
+    }();
+    return;
+  }
+  g_pool.run(tasks, fn, ctx, threads);
+  g_pool.busy.store(false, std::memory_order_release);
+}
+
+}  // namespace tg

@@ -1,0 +1,28 @@
+"""tapegrad: trains MLPs on a CPU. A C++ reverse-mode autodiff engine under PyTorch's names."""
+
+from . import _repr as _repr  # gives the tensor type its printed form, format() and copy
+from . import autograd as autograd
+from . import nn as nn
+from . import optim as optim
+from . import utils as utils
+from ._core import *  # noqa: F403  (the tensor type, its dtypes, the generator and every op of ops.def)
+from ._core import __version__ as __version__
+from ._grad_mode import enable_grad as enable_grad
+from ._grad_mode import no_grad as no_grad
+from ._grad_mode import set_grad_enabled as set_grad_enabled
+from ._size import Size as Size
+from .fit import History as History
+from .fit import evaluate as evaluate
+from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
+
+
+def __getattr__(name):
+    if name == "datasets":  # imported when first asked for: its readers need modules that training does not
+        from importlib import import_module
+
+        return import_module(".datasets", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), "datasets"])

@@ -1,0 +1,27 @@
+"""Layers, losses and the Module that models are made of, under the names of torch.nn."""
+
+from . import functional, init
+from ._activations import ReLU, Sigmoid, Tanh
+from ._containers import Flatten, Identity, Sequential
+from ._dropout import Dropout
+from ._linear import Linear
+from ._losses import CrossEntropyLoss, MSELoss
+from ._module import Module
+from ._parameter import Parameter
+
+__all__ = [
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "Linear",
+    "MSELoss",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "functional",
+    "init",
+]

@@ -1,0 +1,24 @@
+"""Dropout."""
+
+from . import functional
+from ._module import Module
+
+
+class Dropout(Module):
+    """While training, zero each element with probability p and scale the others by 1 / (1 - p); identity in eval().
+
+    p: in [0, 1], else ValueError. `inplace` is accepted and shown; the input is never overwritten.
+    Source: Srivastava et al., "Dropout", JMLR 15 (2014), in the inverted form.
+    """
+
+    def __init__(self, p=0.5, inplace=False):
+        super().__init__()
+        functional.check_probability(p)
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input):
+        return functional.dropout(input, self.p, self.training) if self.training else input
+
+    def extra_repr(self):
+        return f"p={self.p}, inplace={self.inplace}"

@@ -1,0 +1,221 @@
+"""The table of ops: a case per row of csrc/ops/ops.def. Elementwise ops here, structured ones in op_cases_*.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import op_cases_index
+import op_cases_matmul
+import op_cases_nn
+import op_cases_reduce
+import op_cases_shape
+from op_case import SPECIALS, Bad, Case, S
+
+SHAPES = [(), (1,), (0,), (5,), (3, 4), (2, 3, 4), (0, 3), (2, 0), (33,), (1027,)]
+PAIRS = [
+    ((), ()),
+    ((4,), ()),
+    ((), (4,)),
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((4,), (3, 4)),
+    ((3, 1), (1, 4)),
+    ((2, 1, 3), (4, 1)),
+    ((1, 1), (2, 3)),
+    ((0, 3), (3,)),
+    ((0,), (1,)),
+    ((1027,), (1027,)),
+    ((7, 300), (300,)),
+    ((7, 300), (7, 1)),
+]
+INTS = ("int64", "int32", "uint8")
+ALL_INTS = (*INTS, "bool")
+
+
+def draw(rng, domain, shape, kink=None):
+    """Uniform in the domain, nowhere near the kink."""
+    a = np.asarray(rng.uniform(*domain, shape))
+    return a if kink is None else np.where(np.abs(a - kink) < 0.05, a + 0.1, a)
+
+
+def draw_integers(rng, dtype, shape, low=-4):
+    low, high = (0, 2) if dtype == "bool" else (0, 5) if dtype == "uint8" else (low, 5)
+    return rng.randint(low, high, shape).astype(dtype)
+
+
+def ones(T, dtype):
+    return T.ones(2).to(getattr(T, dtype))
+
+
+def unary(
+    name, ref, domain, *, kink=None, takes=ALL_INTS, int_result="float", specials=SPECIALS, errors=(), **kw
+) -> Case:
+    """A row of one operand. `takes`: the integer dtypes it accepts; the others must be refused."""
+    refused = [d for d in ALL_INTS if d not in takes]
+    return Case(
+        name,
+        samples=lambda rng: [S(draw(rng, domain, shape, kink)) for shape in SHAPES],
+        ref=ref,
+        domain=domain,
+        integers=lambda rng: [S(draw_integers(rng, d, (3, 5))) for d in takes],
+        int_result=int_result,
+        specials=lambda rng: [S(specials.copy())],
+        errors=(
+            Bad(lambda T: getattr(T, name)("text"), ("str",)),
+            Bad(lambda T: getattr(T, name)()),
+            Bad(lambda T: getattr(T, name)(T.ones(2), sideways=1), ("sideways",)),
+            *(Bad(lambda T, d=d: getattr(T, name)(ones(T, d)), (d,), ours_only=name == "square") for d in refused),
+            *errors,
+        ),
+        **kw,
+    )
+
+
+def binary(
+    name, ref, a, b=None, *, takes=INTS, floats=True, int_result="same", int_low=-4, specials=SPECIALS, **kw
+) -> Case:
+    """A row of two operands drawn from the domains a and b. `takes`: the integer dtypes it accepts."""
+    refused = [d for d in (*ALL_INTS, *(() if floats else ("float32",))) if d not in takes]
+    return Case(
+        name,
+        samples=lambda rng: [S(draw(rng, a, p), draw(rng, b or a, q)) for p, q in PAIRS] if floats else [],
+        ref=ref,
+        domain=a,
+        integers=lambda rng: [
+            S(draw_integers(rng, d, p, int_low), draw_integers(rng, d, q, int_low)) for d in takes for p, q in PAIRS
+        ],
+        int_result=int_result,
+        specials=(lambda rng: [S(specials[:, None].copy(), specials.copy())]) if floats else None,
+        errors=(
+            Bad(lambda T: getattr(T, name)(T.ones(2, 3), T.ones(4)), ("(2, 3)", "(4)") if floats else ()),
+            Bad(lambda T: getattr(T, name)(T.ones(2), "text"), ("str",)),
+            Bad(lambda T: getattr(T, name)(ones(T, takes[0]))),
+            *(Bad(lambda T, d=d: getattr(T, name)(ones(T, d), ones(T, d)), (d,), name == "pow") for d in refused),
+        ),
+        **kw,
+    )
+
+
+def compare(name, ref) -> Case:
+    return binary(
+        name, ref, (-2, 2), takes=ALL_INTS, int_result="bool", result="bool", differentiable=False, why="exact", ulp=0
+    )
+
+
+def sigmoid(x):
+    x = np.asarray(x, dtype=np.float64)
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def relu(x):
+    return np.where(np.isnan(x), x, np.maximum(x, 0)).astype(x.dtype)
+
+
+def divide(a, b):
+    return np.true_divide(a, b)
+
+
+NAN, INF = np.nan, np.inf
+SMALL = SPECIALS[np.abs(SPECIALS) < 1e20]  # sin and cos of 3e38 need an argument reduction of their own
+EXACT = {"ulp": 0.0, "why": "no rounding at all"}
+ONE = {"ulp": 0.5, "why": "correctly rounded, as IEEE 754 has it"}
+TRIG = {"ulp": 2.0, "absolute": 1.0, "why": "near a zero the error is that of the reduced argument"}
+
+ELEMENTWISE = [
+    unary("neg", np.negative, (-3, 3), takes=INTS, int_result="same", **EXACT),
+    unary(
+        "abs",
+        np.abs,
+        (-3, 3),
+        kink=0,
+        takes=INTS,
+        int_result="same",
+        gradient_at=(([0.0, -0.0, -2.0], [0, 0, -1]),),
+        **EXACT,
+    ),
+    unary("square", np.square, (-3, 3), takes=INTS, int_result="same", **ONE),
+    unary("exp", np.exp, (-4, 4), gradient_at=(([-INF, 0.0], [0, 1]),)),
+    unary("log", np.log, (0.2, 9), gradient_at=(([0.0, 2.0], [INF, 0.5]),), absolute=0.5),
+    unary("sqrt", np.sqrt, (0.2, 9), gradient_at=(([0.0, 4.0], [INF, 0.25]),), **ONE),
+    unary("reciprocal", np.reciprocal, (0.3, 3), gradient_at=(([0.0, 2.0], [-INF, -0.25]),), **ONE),
+    unary("sin", np.sin, (-7, 7), specials=SMALL, **TRIG),
+    unary("cos", np.cos, (-7, 7), specials=SMALL, **TRIG),
+    unary("tanh", np.tanh, (-4, 4), gradient_at=(([0.0, 50.0, -50.0], [1, 0, 0]),)),
+    unary("sigmoid", sigmoid, (-6, 6), gradient_at=(([0.0, 200.0, -200.0], [0.25, 0, 0]),)),
+    unary(
+        "relu",
+        relu,
+        (-3, 3),
+        kink=0,
+        takes=INTS,
+        int_result="same",
+        gradient_at=(([0.0, -0.0, 2.0, -2.0, NAN], [0, 0, 1, 0, 1]),),
+        **EXACT,
+    ),
+    binary("add", np.add, (-3, 3), takes=ALL_INTS, **ONE),
+    binary("sub", np.subtract, (-3, 3), **ONE),
+    binary(
+        "mul", np.multiply, (-3, 3), takes=ALL_INTS, gradient_at=(([0.0, INF], [2.0, 3.0], [2, 3], [0, INF]),), **ONE
+    ),
+    binary("div", divide, (-3, 3), (0.4, 3), takes=ALL_INTS, int_result="float", **ONE),
+    binary(
+        "pow",
+        np.power,
+        (0.3, 3),
+        (-2, 3),
+        int_low=0,
+        ulp=4,
+        why="exp(b log a) with log kept to twice the precision",
+        gradient_at=(
+            ([0.0, 0.0, 2.0], [2.0, 0.0, 3.0], [0, 0, 12], [0, 0, 8 * np.log(2)]),
+            ([-2.0, -3.0], [2.0, 3.0], [-4, 27], [NAN, NAN]),
+        ),
+    ),
+    binary(
+        "maximum",
+        np.maximum,
+        (-3, 3),
+        takes=ALL_INTS,
+        **EXACT,
+        gradient_at=(([1.0, 2.0, 0.0, INF], [1.0, 1.0, 3.0, INF], [0.5, 1, 0, 0.5], [0.5, 0, 1, 0.5]),),
+    ),
+    binary(
+        "minimum",
+        np.minimum,
+        (-3, 3),
+        takes=ALL_INTS,
+        **EXACT,
+        gradient_at=(([1.0, 2.0, 0.0, INF], [1.0, 1.0, 3.0, INF], [0.5, 0, 1, 0.5], [0.5, 1, 0, 0.5]),),
+    ),
+    *(
+        binary(name, getattr(np, name), (0, 1), takes=ALL_INTS, floats=False, differentiable=False, **EXACT)
+        for name in ("bitwise_and", "bitwise_or", "bitwise_xor")
+    ),
+    unary(
+        "logical_not",
+        np.logical_not,
+        (-3, 3),
+        int_result="bool",
+        result="bool",
+        differentiable=False,
+        **EXACT,
+    ),
+    compare("eq", np.equal),
+    compare("ne", np.not_equal),
+    compare("lt", np.less),
+    compare("le", np.less_equal),
+    compare("gt", np.greater),
+    compare("ge", np.greater_equal),
+]
+
+CASES: list[Case] = [
+    *ELEMENTWISE,
+    *op_cases_matmul.CASES,
+    *op_cases_reduce.CASES,
+    *op_cases_shape.CASES,
+    *op_cases_index.CASES,
+    *op_cases_nn.CASES,
+]
+BY_NAME = {case.name: case for case in CASES}
+assert len(BY_NAME) == len(CASES), "two cases of one name"
