@@ -50,9 +50,8 @@ def test_against_numpy(case, dtype, rng):
         before = map_arrays(np.copy, sample.args)
         args = tensors(tg, sample.args)
         check(case, sample, dtype, args)
-        after = arrays_in(map_arrays(np.copy, before))
-        for a, b in zip(after, leaves_in(tg, args), strict=True):
-            assert np.array_equal(a, b.numpy()), f"{case.name} changed its input"
+        for a, b in zip(arrays_in(before), leaves_in(tg, args), strict=True):
+            assert a.tobytes() == b.numpy().tobytes(), f"{case.name} changed its input"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

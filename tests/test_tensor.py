@@ -253,8 +253,8 @@ def test_operators():
     a, b = tg.tensor([6.0, 8.0]), tg.tensor([2.0, 4.0])
     for got, want in [
         (a + b, [8, 12]), (a - b, [4, 4]), (a * b, [12, 32]), (a / b, [3, 2]), (a**2, [36, 64]), (-a, [-6, -8]),
-        (+a, [6, 8]), (abs(-a), [6, 8]), (1 + a, [7, 9]), (1 - a, [-5, -7]), (2 * a, [12, 16]), (24 / a, [4, 3]), (2**b, [4, 16]),
-        (a @ b, 44), (a > 6, [False, True]), (a >= 6, [True, True]), (a == 6, [True, False]),
+        (+a, [6, 8]), (abs(-a), [6, 8]), (1 + a, [7, 9]), (1 - a, [-5, -7]), (2 * a, [12, 16]), (24 / a, [4, 3]),
+        (2**b, [4, 16]), (a @ b, 44), (a > 6, [False, True]), (a >= 6, [True, True]), (a == 6, [True, False]),
         (a != 6, [False, True]), (a <= 6, [True, False]), (~(a > 6), [True, False]), ((a > 6) & (b > 2), [False, True]),
         ((a > 6) | (b < 9), [True, True]), ((a > 6) ^ (b < 9), [True, False]),
     ]:  # fmt: skip

@@ -177,12 +177,12 @@ void bind_random(py::module_& m) {
           "state"_a, "Restores what get_state() returned. ValueError for anything else.");
   m.def(
       "_random_seed",
-      [] {
-        Generator& g = default_generator();
+      [](const py::object& generator) {
+        Generator& g = generator.is_none() ? default_generator() : *generator_or_null(generator);
         const std::lock_guard lock(g.mutex);
         return static_cast<int64_t>(g.random64() & ~(uint64_t{1} << 63));
       },
-      "A draw of 63 bits from the default generator, as samplers use for their seeds.");
+      "generator"_a = py::none(), "A draw of 63 bits from a generator (the default one if None), as samplers use for their seeds.");
   m.attr("default_generator") = py::cast(default_generator(), py::return_value_policy::reference);
 }
 

@@ -12,14 +12,24 @@
 namespace tg {
 namespace {
 
-// c0 + c1 x + c2 x^2 + ... by Horner's rule.
-template <class T>
-TG_INLINE Vec<T> poly(Vec<T>, T c0) {
-  return c0;
+// c0 + c2 z + c4 z^2 + ...: every other coefficient, by Horner's rule.
+template <class T, class... C>
+TG_INLINE Vec<T> every_other(Vec<T> z, T c0, C... c) {
+  if constexpr (sizeof...(c) < 2) {
+    return Vec<T>(c0);
+  } else {
+    return fma(every_other_after_first(z, c...), z, Vec<T>(c0));
+  }
 }
 template <class T, class... C>
+TG_INLINE Vec<T> every_other_after_first(Vec<T> z, T, C... c) {
+  return every_other(z, c...);
+}
+// c0 + c1 x + c2 x^2 + ..., even and odd powers apart: half the latency of Horner's rule.
+template <class T, class... C>
 TG_INLINE Vec<T> poly(Vec<T> x, T c0, C... c) {
-  return fma(poly(x, c...), x, Vec<T>(c0));
+  Vec<T> z = x * x;
+  return fma(every_other(z, c...), x, every_other(z, c0, c...));
 }
 
 template <class T>

@@ -91,12 +91,13 @@ template <class F> void run(bool threads, int64_t tasks, F&& body) {
 int64_t block_depth(int64_t k) { return ceil_div(ceil_div(k, ceil_div(k, kDepth)), 8) * 8; }
 
 struct Plan {
-  bool threads, pack_a, pack_b;
-  int64_t rows;    // of a panel of A
-  int64_t depth;   // of a block
-  int64_t span;    // depth of one pass over C, a multiple of the depth
-  int64_t cols;    // of C in one pass, a multiple of nr
-  int64_t mb, nb;  // of a task
+  bool threads, pack_a;
+  enum { kDirect, kShared, kOwn } b;  // B as it is; packed before the tasks of a pass; packed by the task that needs it
+  int64_t rows;                       // of a panel of A
+  int64_t depth;                      // of a block
+  int64_t span;                       // depth of one pass over C, a multiple of the depth
+  int64_t cols;                       // of C in one pass, a multiple of nr
+  int64_t mb, nb;                     // of a task
 };
 
 // Strides that put the lines of one column into a few sets of the caches.
@@ -108,35 +109,32 @@ Plan make_plan(const Product& p, const GemmKernels& kern) {
   const int64_t rest = p.m % kern.mr;
   plan.rows = rest == 0 || rest >= 4 || p.m > 8 * kern.mr ? kern.mr : ceil_div(p.m, ceil_div(p.m, kern.mr));
   plan.depth = block_depth(p.k);
-  // A panel of B that is not packed is read at its full width, see GemmBlock::padded.
-  const bool narrow = p.n < kern.nr && p.n != kern.nr / 2;
-  static const int PA = env("PA", -1), PB = env("PB", -1), BR = env("BR", 8), BR2 = env("BR2", 3), AN = env("AN", 16);
-  plan.pack_b = p.bcs != 1 || narrow || p.m > (aliases(p.brs, p.size) ? BR2 : BR) * kern.mr;
-  plan.pack_a = p.n > AN * kern.nr;
-  if (PA >= 0) plan.pack_a = PA;
-  if (PB >= 0 && p.bcs == 1 && !narrow) plan.pack_b = PB;
   const int threads = p.work() < double(kParallelWork) ? 1 : num_threads();
   plan.threads = threads > 1;
 
-  int64_t col_panels = ceil_div(p.n, kern.nr);
-  int64_t depths = ceil_div(p.k, plan.depth);
-  if (plan.pack_b) {
-    const int64_t panel = plan.depth * kern.nr * p.size;
-    col_panels = std::min(col_panels, kMaxPacked / panel);
-    depths = std::clamp<int64_t>(kPacked / (panel * col_panels), 1, depths);
-  }
-  plan.span = depths * plan.depth;
-  plan.cols = col_panels * kern.nr;
-
   const int64_t row_panels = ceil_div(p.m, plan.rows), most = std::max<int64_t>(kRows / plan.rows, 1);
+  const int64_t panel = plan.depth * kern.nr * p.size;
+  int64_t col_panels = std::min(ceil_div(p.n, kern.nr), kMaxPacked / panel);
   const int64_t tasks = threads == 1 ? 1 : 4 * threads;
   if (row_panels >= 2 * tasks || threads == 1) {
     plan.mb = std::min(most, ceil_div(row_panels, tasks)) * plan.rows;
-    plan.nb = plan.cols;
+    plan.nb = col_panels * kern.nr;
   } else {
     plan.mb = std::min(most, row_panels) * plan.rows;
     plan.nb = ceil_div(col_panels, ceil_div(tasks, ceil_div(p.m, plan.mb))) * kern.nr;
   }
+
+  // A panel of B that is not packed is read at its full width, see GemmBlock::padded.
+  const bool narrow = p.n < kern.nr && p.n != kern.nr / 2;
+  static const int PA = env("PA", -1), PB = env("PB", -1), BR = env("BR", 12), BR2 = env("BR2", 3), AN = env("AN", 16);
+  bool pack_b = p.bcs != 1 || narrow || p.m > (aliases(p.brs, p.size) ? BR2 : BR) * kern.mr;
+  plan.pack_a = p.n > AN * kern.nr;
+  if (PA >= 0) plan.pack_a = PA;
+  if (PB >= 0 && p.bcs == 1 && !narrow) pack_b = PB;
+  const int64_t depths = ceil_div(p.k, plan.depth);
+  plan.b = !pack_b ? Plan::kDirect : p.m > plan.mb ? Plan::kShared : Plan::kOwn;
+  plan.span = plan.b == Plan::kShared ? std::clamp<int64_t>(kPacked / (panel * col_panels), 1, depths) * plan.depth : p.k;
+  plan.cols = plan.b == Plan::kDirect ? p.n : col_panels * kern.nr;
   return plan;
 }
 
@@ -153,46 +151,63 @@ void pack_b(const Product& p, const Plan& plan, const GemmKernels& kern, int64_t
   });
 }
 
+// The block of C at (i, j) of m x n elements, over k in [k0, k1). `packed` is where the packed columns from j on lie, or
+// go; `width` columns are packed in all.
+void run_task(const Product& p, const Plan& plan, const GemmKernels& kern, int64_t i, int64_t j, int64_t m, int64_t n,
+              int64_t k0, int64_t k1, char* packed, int64_t width) {
+  GemmBlock g;
+  g.m = m;
+  g.n = n;
+  g.rows = plan.rows;
+  g.padded = plan.b != Plan::kDirect;
+  g.c = p.at_c(i, j);
+  g.crs = p.crs;
+  g.ccs = p.ccs;
+  const Workspace packed_a(plan.pack_a ? ceil_div(m, g.rows) * g.rows * plan.depth * p.size : 0, std::nothrow);
+  for (int64_t k = k0; k < k1; k += plan.depth) {
+    g.k = std::min(plan.depth, k1 - k);
+    if (packed_a.get()) {
+      kern.pack(g.k, m, p.at_a(i, k), p.acs, p.ars, g.rows, packed_a.get());
+      g.a = packed_a.get();
+      g.ars = 1;
+      g.acs = g.rows;
+      g.a_panel = g.rows * g.k;
+    } else {
+      g.a = p.at_a(i, k);
+      g.ars = p.ars;
+      g.acs = p.acs;
+      g.a_panel = g.rows * p.ars;
+    }
+    if (plan.b == Plan::kDirect) {
+      g.b = p.at_b(k, j);
+      g.brs = p.brs;
+      g.b_panel = kern.nr;
+    } else {
+      if (plan.b == Plan::kOwn) kern.pack(g.k, n, p.at_b(k, j), p.brs, p.bcs, kern.nr, packed);
+      g.b = packed + (plan.b == Plan::kOwn ? 0 : ((k - k0) * width + j % plan.cols * g.k) * p.size);
+      g.brs = kern.nr;
+      g.b_panel = kern.nr * g.k;
+    }
+    g.accumulate = p.accumulate || k > 0;
+    g.bias = k + g.k == p.k ? p.at_bias(i, j) : nullptr;
+    kern.block(g);
+  }
+}
+
 void multiply(const Product& p, const GemmKernels& kern) {
   const Plan plan = make_plan(p, kern);
-  const Workspace packed_b(plan.pack_b ? plan.cols * std::min(p.k, plan.span) * p.size : 0);
+  const int64_t packed_depth = plan.b == Plan::kDirect ? 0 : plan.b == Plan::kOwn ? plan.depth : std::min(p.k, plan.span);
+  const Workspace packed(plan.cols * packed_depth * p.size);
+  const int64_t row_tasks = ceil_div(p.m, plan.mb);
   for (int64_t j0 = 0; j0 < p.n; j0 += plan.cols) {
     const int64_t j1 = std::min(j0 + plan.cols, p.n), width = ceil_div(j1 - j0, kern.nr) * kern.nr;
     for (int64_t k0 = 0; k0 < p.k; k0 += plan.span) {
       const int64_t k1 = std::min(k0 + plan.span, p.k);
-      if (plan.pack_b) pack_b(p, plan, kern, k0, k1, j0, j1, packed_b.get());
-      const int64_t row_tasks = ceil_div(p.m, plan.mb), col_tasks = ceil_div(j1 - j0, plan.nb);
-      run(plan.threads, row_tasks * col_tasks, [&](int64_t task) {
+      if (plan.b == Plan::kShared) pack_b(p, plan, kern, k0, k1, j0, j1, packed.get());
+      run(plan.threads, row_tasks * ceil_div(j1 - j0, plan.nb), [&](int64_t task) {
         const int64_t i = task % row_tasks * plan.mb, j = j0 + task / row_tasks * plan.nb;
-        GemmBlock g;
-        g.m = std::min(plan.mb, p.m - i);
-        g.n = std::min(plan.nb, j1 - j);
-        g.rows = plan.rows;
-        g.padded = plan.pack_b;
-        g.c = p.at_c(i, j);
-        g.crs = p.crs;
-        g.ccs = p.ccs;
-        const Workspace packed_a(plan.pack_a ? ceil_div(g.m, g.rows) * g.rows * plan.depth * p.size : 0, std::nothrow);
-        for (int64_t k = k0; k < k1; k += plan.depth) {
-          g.k = std::min(plan.depth, k1 - k);
-          g.a = p.at_a(i, k);
-          g.ars = p.ars;
-          g.acs = p.acs;
-          g.a_panel = g.rows * p.ars;
-          if (packed_a.get()) {
-            kern.pack(g.k, g.m, g.a, p.acs, p.ars, g.rows, packed_a.get());
-            g.a = packed_a.get();
-            g.ars = 1;
-            g.acs = g.rows;
-            g.a_panel = g.rows * g.k;
-          }
-          g.b = plan.pack_b ? packed_b.get() + ((k - k0) * width + (j - j0) * g.k) * p.size : p.at_b(k, j);
-          g.brs = plan.pack_b ? kern.nr : p.brs;
-          g.b_panel = plan.pack_b ? kern.nr * g.k : kern.nr;
-          g.accumulate = p.accumulate || k > 0;
-          g.bias = k + g.k == p.k ? p.at_bias(i, j) : nullptr;
-          kern.block(g);
-        }
+        char* own = plan.b == Plan::kOwn ? packed.get() + (j - j0) * plan.depth * p.size : packed.get();
+        run_task(p, plan, kern, i, j, std::min(plan.mb, p.m - i), std::min(plan.nb, j1 - j), k0, k1, own, width);
       });
     }
   }

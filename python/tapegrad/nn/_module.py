@@ -4,6 +4,7 @@ from collections import OrderedDict, namedtuple
 from types import MappingProxyType
 
 from .. import _core
+from .._grad_mode import no_grad
 from ._parameter import Parameter
 
 _PARAMETER, _BUFFER, _TRANSIENT, _MODULE = "parameter", "buffer", "non-persistent buffer", "module"
@@ -316,7 +317,7 @@ class Module:
                 )
         if errors:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
-        with _core.no_grad():
+        with no_grad():
             for key, value in values.items():
                 own[key].copy_(value if isinstance(value, _core.Tensor) else _core.tensor(value))
         return _IncompatibleKeys(missing, unexpected)

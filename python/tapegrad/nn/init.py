@@ -7,6 +7,7 @@ Sources: Glorot and Bengio, AISTATS 2010 (xavier); He et al., ICCV 2015 (kaiming
 import math
 
 from .. import _core
+from .._grad_mode import no_grad
 
 _GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4}
 
@@ -34,19 +35,19 @@ def _fans(tensor):
 
 def uniform_(tensor, a=0.0, b=1.0, generator=None):
     """Fill with values uniform in [a, b); returns the tensor."""
-    with _core.no_grad():
+    with no_grad():
         return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor, mean=0.0, std=1.0, generator=None):
     """Fill with normal values; returns the tensor."""
-    with _core.no_grad():
+    with no_grad():
         return tensor.normal_(mean, std, generator=generator)
 
 
 def constant_(tensor, val):
     """Fill with val; returns the tensor."""
-    with _core.no_grad():
+    with no_grad():
         return tensor.fill_(val)
 
 

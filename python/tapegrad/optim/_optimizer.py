@@ -6,6 +6,7 @@ from itertools import chain
 from operator import is_
 
 from .. import _core
+from .._grad_mode import enable_grad
 
 
 class Optimizer:
@@ -80,7 +81,7 @@ class Optimizer:
         """
         loss = None
         if closure is not None:
-            with _core.enable_grad():
+            with enable_grad():
                 loss = closure()
         for group in self.param_groups:
             params = group["params"]
