@@ -52,7 +52,7 @@ def write_table(path, n=200, task="classification", header="x,colour,y"):
     return path
 
 
-QUICK = ("--hidden", "16", "--epochs", "15", "--batch-size", "16", "--lr", "0.02")
+QUICK = ("--hidden", "16", "--dropout", "0", "--epochs", "15", "--batch-size", "16", "--lr", "0.02")
 
 
 def test_train_on_the_digits(capsys, tmp_path):
@@ -140,10 +140,10 @@ def test_table_options(capsys, tmp_path):
     path.write_text("\n".join(["id,group,y,name", *rows]))
     base = ("train", "--data", path, "--target", "y", "--epochs", "1", "--hidden", "4")
     _, out, _ = run(capsys, *base, "--drop", "id", "--max-categories", "10")
-    assert "classification of 'y' from 2 columns" in out and "7 classes" in out
+    assert "'y' from 2 columns" in out and "7 classes" in out
     assert "1 row without a 'y' left out" in out and "'name': 10 most frequent categories kept" in out
     _, out, _ = run(capsys, *base, "--task", "regression")
-    assert "regression of 'y' from 3 columns" in out
+    assert "'y' from 3 columns" in out and "rows, regression" in out
     options = ("--optimizer", "sgd", "--momentum", "0.9", "--weight-decay", "0.01", "--schedule", "constant")
     _, out, _ = run(capsys, *base, *options, "--activation", "tanh", "--hidden", "8,4", "2")
     assert "-8-4-2-7 tanh" in out and "sgd, lr 0.1 constant, momentum 0.9, weight decay 0.01" in out

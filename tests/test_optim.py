@@ -223,6 +223,7 @@ def test_training_fits_a_line():
         (lambda p: optim.Adam([p], eps=-1), ValueError, "Invalid epsilon value: -1"),
         (lambda p: optim.Adam([p], betas=(1.0, 0.9)), ValueError, "Invalid beta parameter at index 0: 1.0"),
         (lambda p: optim.Adam([p], betas=(0.9, -0.1)), ValueError, "Invalid beta parameter at index 1: -0.1"),
+        (lambda p: optim.Adam([p], betas=(0.9,)), ValueError, "betas should be two numbers"),
         (lambda p: optim.Adam([p], weight_decay=-1), ValueError, "Invalid weight_decay value: -1"),
         (lambda p: optim.Adam([p], amsgrad=True), ValueError, "amsgrad"),
     ],

@@ -118,6 +118,22 @@ void binary_grad_b(int64_t n, void* out, const void* const* in, const int64_t* s
                                                 [](V g, V a, V b, V y) { return F::grad_b(g, a, b, y); });
 }
 
+// x ** 2 is common and worth its own loop.
+template <class T>
+TG_INLINE bool is_two(const void* exponent, int64_t step) {
+  return step == 0 && *(const T*)exponent == T(2);
+}
+template <class T>
+void pow_forward(int64_t n, void* out, const void* const* in, const int64_t* step) {
+  if (is_two<T>(in[1], step[1])) return unary_forward<Square, T>(n, out, in, step);
+  binary_forward<Pow, T>(n, out, in, step);
+}
+template <class T>
+void pow_grad_a(int64_t n, void* out, const void* const* in, const int64_t* step) {
+  if (is_two<T>(in[2], step[2])) return unary_grad<Square, T>(n, out, in, step);
+  binary_grad_a<Pow, T>(n, out, in, step);
+}
+
 // ---- loops over scalars, vectorised by the compiler: comparisons, where, cast
 
 // As Operand, for loops that run over blocks of kBlock.
@@ -286,6 +302,10 @@ constexpr void fill_elementwise(KernelTable& table) {
 #define BINARY(name, Functor, DTYPES, doc) table.name = binary_row<Functor, k##DTYPES>();
 #define COMPARE(name, Functor, doc) table.name = compare_row<Functor>();
 #include "ops/ops.def"
+  table.pow.forward[kFloat32] = pow_forward<float>;
+  table.pow.forward[kFloat64] = pow_forward<double>;
+  table.pow.grad_a[kFloat32] = pow_grad_a<float>;
+  table.pow.grad_a[kFloat64] = pow_grad_a<double>;
   table.where[kBool] = table.where[kUInt8] = where<uint8_t>;
   table.where[kInt32] = table.where[kFloat32] = where<int32_t>;
   table.where[kInt64] = table.where[kFloat64] = where<int64_t>;

@@ -23,10 +23,12 @@ constexpr bool kReload = true;
 #else
 constexpr bool kReload = false;
 #endif
-template <class T> constexpr int kTileCols = 2 * Vec<T>::size;
+template <class T>
+constexpr int kTileCols = 2 * Vec<T>::size;
 
 // C = old + A B + bias for one tile; `old` and `bias` are zeros (with row stride 0) where there is nothing to add.
-template <class T> struct GemmTile {
+template <class T>
+struct GemmTile {
   int64_t k;
   const T* a;
   int64_t ars, acs;
@@ -41,11 +43,13 @@ template <class T> struct GemmTile {
 
 // Every element of C is one chain of fma over k, whatever its place: the sum is the same in every tile shape.
 // `unit`: ars is 1.
-template <class T, int rows, int vecs, bool unit = false> void gemm_tile(const GemmTile<T>& t) {
+template <class T, int rows, int vecs, bool unit = false>
+void gemm_tile(const GemmTile<T>& t) {
   using V = Vec<T>;
   // One pointer for three rows, hidden from the compiler, which would otherwise keep an address for each row and spill.
   constexpr int rows_per_pointer = unit ? rows : 3, groups = (rows - 1) / rows_per_pointer + 1;
-  const int64_t row = unit ? int64_t(sizeof(T)) : t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)), next_b = t.brs * int64_t(sizeof(T));
+  const int64_t row = unit ? int64_t(sizeof(T)) : t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)),
+                next_b = t.brs * int64_t(sizeof(T));
   const char* a[groups];
   a[0] = (const char*)t.a;
 #pragma GCC unroll 8
@@ -104,23 +108,29 @@ template <class T, int rows, int vecs, bool unit = false> void gemm_tile(const G
   }
 }
 
-template <class T> struct GemmTileTable {
+template <class T>
+struct GemmTileTable {
   void (*tile[kTileRows][2])(const GemmTile<T>&);
 };
-template <class T, int... i> constexpr GemmTileTable<T> make_gemm_tiles(Indices<i...>) {
+template <class T, int... i>
+constexpr GemmTileTable<T> make_gemm_tiles(Indices<i...>) {
   return {{{gemm_tile<T, i + 1, 1>, gemm_tile<T, i + 1, 2>}...}};
 }
-template <class T> constexpr GemmTileTable<T> kGemmTiles = make_gemm_tiles<T>(MakeIndices<kTileRows>::type{});
+template <class T>
+constexpr GemmTileTable<T> kGemmTiles = make_gemm_tiles<T>(MakeIndices<kTileRows>::type{});
 
 // In every `span` elements: the even (or odd) numbered pieces of a, then those of b. One instruction where a span is 16
 // bytes, or a piece is.
-template <int piece, int span, bool odd, class R, int... j> TG_INLINE R pick_pieces(R a, R b, Indices<j...>) {
+template <int piece, int span, bool odd, class R, int... j>
+TG_INLINE R pick_pieces(R a, R b, Indices<j...>) {
   constexpr int n = sizeof...(j), half = span / piece / 2;
   return __builtin_shufflevector(
-      a, b, (j % span / piece / half * n + j / span * span + (j % span / piece % half * 2 + odd) * piece + j % piece)...);
+      a, b,
+      (j % span / piece / half * n + j / span * span + (j % span / piece % half * 2 + odd) * piece + j % piece)...);
 }
 // Transposes the `span / piece` vectors x[0], x[stride], ... as matrices of pieces, span by span.
-template <int piece, int span, int stride, class T> TG_INLINE void transpose_pieces(Vec<T>* x) {
+template <int piece, int span, int stride, class T>
+TG_INLINE void transpose_pieces(Vec<T>* x) {
   constexpr int count = span / piece;
   using Lanes = typename MakeIndices<Vec<T>::size>::type;
 #pragma GCC unroll 4
@@ -137,7 +147,8 @@ template <int piece, int span, int stride, class T> TG_INLINE void transpose_pie
   }
 }
 // First within the 16-byte lanes, then the lanes themselves.
-template <class T> TG_INLINE void transpose(Vec<T> (&x)[Vec<T>::size]) {
+template <class T>
+TG_INLINE void transpose(Vec<T> (&x)[Vec<T>::size]) {
   constexpr int n = Vec<T>::size, lane = 16 / int(sizeof(T));
 #pragma GCC unroll 4
   for (int i = 0; i < n; i += lane) transpose_pieces<1, lane, 1>(x + i);
@@ -147,8 +158,8 @@ template <class T> TG_INLINE void transpose(Vec<T> (&x)[Vec<T>::size]) {
   }
 }
 // Rows of n contiguous elements (n <= size), the ones past `rows` taken as zero, transposed: x[j] is column j.
-template <class T> TG_INLINE void load_transposed(int64_t rows, int64_t n, const T* p, int64_t ld,
-                                                  Vec<T> (&x)[Vec<T>::size]) {
+template <class T>
+TG_INLINE void load_transposed(int64_t rows, int64_t n, const T* p, int64_t ld, Vec<T> (&x)[Vec<T>::size]) {
   using V = Vec<T>;
   if (rows >= V::size && n >= V::size) {
 #pragma GCC unroll 16
@@ -164,7 +175,8 @@ template <class T> TG_INLINE void load_transposed(int64_t rows, int64_t n, const
   transpose(x);
 }
 
-template <class T> TG_INLINE void add_and_store(Vec<T> x, T* c, int64_t n, bool accumulate, const T* bias) {
+template <class T>
+TG_INLINE void add_and_store(Vec<T> x, T* c, int64_t n, bool accumulate, const T* bias) {
   using V = Vec<T>;
   if (n >= V::size) {
     if (accumulate) x = V::load(c) + x;
@@ -178,7 +190,8 @@ template <class T> TG_INLINE void add_and_store(Vec<T> x, T* c, int64_t n, bool 
 }
 
 // Moves a finished tile to C where the kernel could not store: too narrow, or C is stored by columns.
-template <class T> void gemm_move_tile(const T* tile, int64_t rows, int64_t cols, const GemmBlock& g, int64_t i, int64_t j) {
+template <class T>
+void gemm_move_tile(const T* tile, int64_t rows, int64_t cols, const GemmBlock& g, int64_t i, int64_t j) {
   using V = Vec<T>;
   T* c = (T*)g.c + i * g.crs + j * g.ccs;
   const T* bias = (const T*)g.bias;
@@ -203,7 +216,8 @@ template <class T> void gemm_move_tile(const T* tile, int64_t rows, int64_t cols
   }
 }
 
-template <class T> void gemm_block(const GemmBlock& g) {
+template <class T>
+void gemm_block(const GemmBlock& g) {
   constexpr int64_t nr = kTileCols<T>, size = Vec<T>::size;
   static const T zeros[nr] = {};
   T buffer[(kTileRows + size) * nr];  // moving a tile reads whole vectors, past its last row
@@ -226,7 +240,8 @@ template <class T> void gemm_block(const GemmBlock& g) {
       t.old = direct && g.accumulate ? t.c : zeros;
       t.ldold = direct && g.accumulate ? g.crs : 0;
       t.bias = direct && g.bias ? (const T*)g.bias + j : zeros;
-      const auto tile = unit && rows == kTileRows && vecs == 2 ? gemm_tile<T, kTileRows, 2, true> : kGemmTiles<T>.tile[rows - 1][vecs - 1];
+      const auto tile = unit && rows == kTileRows && vecs == 2 ? gemm_tile<T, kTileRows, 2, true>
+                                                               : kGemmTiles<T>.tile[rows - 1][vecs - 1];
       tile(t);
       if (!direct) gemm_move_tile(buffer + skip, rows, cols, g, i, j);
     }
@@ -235,8 +250,8 @@ template <class T> void gemm_block(const GemmBlock& g) {
 
 // Rows [begin, end) of a panel of k rows from contiguous elements: `readable` may be read, width are wanted.
 template <class T>
-TG_INLINE void pack_rows(int64_t begin, int64_t end, int64_t k, int64_t readable, int64_t width, const T* src, int64_t rs,
-                         T* dst) {
+TG_INLINE void pack_rows(int64_t begin, int64_t end, int64_t k, int64_t readable, int64_t width, const T* src,
+                         int64_t rs, T* dst) {
   using V = Vec<T>;
   for (int64_t p = begin; p < end; ++p) {
     const T* s = src + p * rs;
@@ -276,7 +291,8 @@ void pack_cols(int64_t k, int64_t cols, int64_t width, const T* src, int64_t cs,
   }
 }
 
-template <class T> void gemm_pack(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, int64_t width, void* dst) {
+template <class T>
+void gemm_pack(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, int64_t width, void* dst) {
   constexpr int64_t depth = 8;  // rows taken across all panels, so that memory is read along the rows
   const T* s = (const T*)src;
   T* d = (T*)dst;
@@ -301,7 +317,8 @@ template <class T> void gemm_pack(int64_t k, int64_t n, const void* src, int64_t
 }
 
 // y[i] = dot(row i of A, x). Two accumulators a row, whatever the number of rows; long rows are summed in blocks.
-template <class T, int rows> TG_INLINE void gemm_dot_rows(int64_t k, const T* a, int64_t lda, const T* x, T* y) {
+template <class T, int rows>
+TG_INLINE void gemm_dot_rows(int64_t k, const T* a, int64_t lda, const T* x, T* y) {
   using V = Vec<T>;
   constexpr int64_t block = 4096;
   for (int i = 0; i < rows; ++i) y[i] = T(0);
@@ -329,11 +346,13 @@ template <class T, int rows> TG_INLINE void gemm_dot_rows(int64_t k, const T* a,
     for (int i = 0; i < rows; ++i) y[i] += hsum(acc[i][0] + acc[i][1]);
   }
 }
-template <class T> TG_INLINE void finish(T sum, T* y, bool accumulate, const T* bias) {
+template <class T>
+TG_INLINE void finish(T sum, T* y, bool accumulate, const T* bias) {
   const T value = accumulate ? *y + sum : sum;
   *y = bias ? value + *bias : value;
 }
-template <class T> void gemm_dot(const GemvArgs& g) {
+template <class T>
+void gemm_dot(const GemvArgs& g) {
   for (int64_t i = 0; i < g.n;) {
     const T* row = (const T*)g.a + i * g.lda;
     T sum[4];
@@ -350,7 +369,8 @@ template <class T> void gemm_dot(const GemvArgs& g) {
 }
 
 // y += x[0] a[0, :] + x[1] a[1, :] + ... over n elements, the last vector whole.
-template <class T, int rows> TG_INLINE void gemm_add_rows(int64_t n, int64_t readable, const T* x, const T* a, int64_t lda, T* y) {
+template <class T, int rows>
+TG_INLINE void gemm_add_rows(int64_t n, int64_t readable, const T* x, const T* a, int64_t lda, T* y) {
   using V = Vec<T>;
   V xv[rows];
 #pragma GCC unroll 8
@@ -370,7 +390,8 @@ template <class T, int rows> TG_INLINE void gemm_add_rows(int64_t n, int64_t rea
   }
 }
 // The same chains of fma as a tile, read along the rows of A: memory is what limits a product with a vector.
-template <class T> void gemm_row(const GemvArgs& g) {
+template <class T>
+void gemm_row(const GemvArgs& g) {
   constexpr int64_t width = 1024;
   constexpr int rows = 8;
   alignas(64) T y[width];

@@ -12,24 +12,14 @@
 namespace tg {
 namespace {
 
-// c0 + c2 z + c4 z^2 + ...: every other coefficient, by Horner's rule.
-template <class T, class... C>
-TG_INLINE Vec<T> every_other(Vec<T> z, T c0, C... c) {
-  if constexpr (sizeof...(c) < 2) {
-    return Vec<T>(c0);
-  } else {
-    return fma(every_other_after_first(z, c...), z, Vec<T>(c0));
-  }
+// c0 + c1 x + c2 x^2 + ... by Horner's rule; consecutive vectors hide its latency.
+template <class T>
+TG_INLINE Vec<T> poly(Vec<T>, T c0) {
+  return c0;
 }
-template <class T, class... C>
-TG_INLINE Vec<T> every_other_after_first(Vec<T> z, T, C... c) {
-  return every_other(z, c...);
-}
-// c0 + c1 x + c2 x^2 + ..., even and odd powers apart: half the latency of Horner's rule.
 template <class T, class... C>
 TG_INLINE Vec<T> poly(Vec<T> x, T c0, C... c) {
-  Vec<T> z = x * x;
-  return fma(every_other(z, c...), x, every_other(z, c0, c...));
+  return fma(poly(x, c...), x, Vec<T>(c0));
 }
 
 template <class T>
@@ -260,6 +250,24 @@ TG_INLINE Vec<T> sin_quadrant(Vec<typename Lane<T>::Int> quadrant, Vec<T> r, Vec
   return bitcast<T>(bitcast<Int>(y) ^ ((quadrant & Vec<Int>(2)) << (8 * int(sizeof(T)) - 2)));
 }
 
+// Lanes too large for the reductions below; inf becomes nan.
+template <class T>
+__attribute__((noinline, cold)) void sin_huge(const T* x, T* y, int phase) {
+  for (int i = 0; i < Vec<T>::size; ++i) {
+    if (__builtin_fabs(x[i]) > kLargestReduced) y[i] = T(phase == 0 ? __builtin_sin(x[i]) : __builtin_cos(x[i]));
+  }
+}
+template <int phase, class T>
+TG_INLINE Vec<T> fix_huge(Vec<T> x, Vec<T> y) {
+  if (__builtin_expect(any(abs(x) > Vec<T>(T(kLargestReduced))), 0)) {
+    T lanes_x[Vec<T>::size], lanes_y[Vec<T>::size];
+    x.store(lanes_x), y.store(lanes_y);
+    sin_huge(lanes_x, lanes_y, phase);
+    return Vec<T>::load(lanes_y);
+  }
+  return y;
+}
+
 // phase 0: sin(x); phase 1: cos(x) = sin(x + pi/2).
 template <int phase>
 TG_INLINE Vec<float> sin_with_phase(Vec<float> x) {
@@ -267,14 +275,7 @@ TG_INLINE Vec<float> sin_with_phase(Vec<float> x) {
   reduce_half_pi(widen_low(x), n_low, r_low);
   reduce_half_pi(widen_high(x), n_high, r_high);
   Vec<int32_t> quadrant = convert<int32_t>(narrow(n_low, n_high)) + Vec<int32_t>(phase);
-  Vec<float> y = sin_quadrant(quadrant, narrow(r_low, r_high), Vec<float>(0));
-  auto huge = abs(x) > Vec<float>(float(kLargestReduced));
-  if (__builtin_expect(any(huge), 0)) {
-    for (int i = 0; i < x.size; ++i) {
-      if (huge.v[i]) y.v[i] = phase == 0 ? __builtin_sinf(x[i]) : __builtin_cosf(x[i]);
-    }
-  }
-  return y;
+  return fix_huge<phase>(x, sin_quadrant(quadrant, narrow(r_low, r_high), Vec<float>(0)));
 }
 template <int phase>
 TG_INLINE Vec<double> sin_with_phase(Vec<double> x) {
@@ -285,14 +286,7 @@ TG_INLINE Vec<double> sin_with_phase(Vec<double> x) {
   V a = x - n * V(kHalfPi1), p = n * V(kHalfPi2), b = a - p, b_low = (a - b) - p;
   V rest = n * V(kHalfPi3) - b_low, r = b - rest, r_low = (b - r) - rest - n * V(kHalfPi4);
   Vec<int64_t> quadrant = bitcast<int64_t>(shifted) + Vec<int64_t>(phase);
-  V y = sin_quadrant(quadrant, r, r_low);
-  auto huge = abs(x) > V(kLargestReduced);
-  if (__builtin_expect(any(huge), 0)) {
-    for (int i = 0; i < x.size; ++i) {
-      if (huge.v[i]) y.v[i] = phase == 0 ? __builtin_sin(x[i]) : __builtin_cos(x[i]);
-    }
-  }
-  return y;
+  return fix_huge<phase>(x, sin_quadrant(quadrant, r, r_low));
 }
 template <class T>
 TG_INLINE Vec<T> sin(Vec<T> x) {

@@ -126,14 +126,15 @@ def _table_problem(options) -> Problem:
         target.mean, target.std = float(labels[train_rows].mean()), float(labels[train_rows].std()) or 1.0
         labels = ((labels - target.mean) / target.std).astype(np.float32)[:, None]
     batch = 2 ** int(np.clip(np.log2(len(train_rows) / 64), 4, 8))
+    hidden, dropout = ([128, 128], 0.0) if target.task == "regression" else ([64, 64], 0.3)
     return Problem(
-        source=f"{table.path}, {target.task} of {target.name!r} from {len(features.columns)} columns",
+        source=f"{table.path}, {target.name!r} from {counted(len(features.columns), 'column')}",
         task=target.task,
         train=(inputs[train_rows], labels[train_rows]),
         test=(inputs[test_rows], labels[test_rows]),
         outputs=target.width,
         preprocessing={"kind": "table", "features": features.to_dict(), "target": vars(target)},
-        defaults=_defaults([128, 128], epochs=40, batch_size=batch, adam_lr=2e-3),
+        defaults=_defaults(hidden, dropout=dropout, epochs=40, batch_size=batch, adam_lr=2e-3),
         notes=[*_left_out(table, names, features), *filled_in(counts, features), *_dropped(table, rows, target)],
         scale=target.std,
     )
@@ -150,6 +151,11 @@ def _left_out(table: Table, names: list[str], features: Features) -> list[str]:
     return notes
 
 
+def counted(n: int, noun: str) -> str:
+    """1 row, 2 rows."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def filled_in(counts, features: Features) -> list[str]:
     """Lines that say what was put in place of blanks and unknown categories."""
     notes = []
@@ -162,7 +168,7 @@ def filled_in(counts, features: Features) -> list[str]:
                 how = "taken as a category of their own"
             else:
                 how = f"imputed with the most frequent category {column.categories[0]!r}"
-            notes.append(f"column {column.name!r}: {blanks} blank{'s' * (blanks != 1)} {how}")
+            notes.append(f"column {column.name!r}: {counted(blanks, 'blank')} {how}")
         if unknown:
             notes.append(
                 f"column {column.name!r}: {unknown} value{'s' * (unknown != 1)} of categories not seen in training"
@@ -172,4 +178,4 @@ def filled_in(counts, features: Features) -> list[str]:
 
 def _dropped(table: Table, rows: np.ndarray, target: Target) -> list[str]:
     count = len(table) - len(rows)
-    return [f"{count} row{'s' * (count != 1)} without a {target.name!r} left out"] if count else []
+    return [f"{counted(count, 'row')} without a {target.name!r} left out"] if count else []

@@ -40,8 +40,8 @@ class Architecture:
     def __str__(self) -> str:
         text = "-".join(map(str, [self.inputs, *self.hidden, self.outputs]))
         if self.hidden:
-            text += f" {self.activation}"
-        return text + (f", dropout {self.dropout:g}" if self.dropout else "")
+            text += f" {self.activation}" + (f", dropout {self.dropout:g}" if self.dropout else "")
+        return text
 
 
 def save_model(path, model, architecture: Architecture, preprocessing: dict) -> None:

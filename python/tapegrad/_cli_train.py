@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _core, optim
-from ._cli_data import Problem, load_problem
+from ._cli_data import Problem, counted, load_problem
 from ._cli_model import Architecture, predict, save_model
 from ._history import History
 from .checkpoint import write_atomically
@@ -64,9 +64,8 @@ def _settings(options) -> str:
     parts += [
         f"{name.replace('_', ' ')} {v:g}" for name in ("momentum", "weight_decay") if (v := getattr(options, name))
     ]
-    parts += [f"batch {options.batch_size}", f"{options.epochs} epochs", f"seed {options.seed}"]
-    threads = _core.get_num_threads()
-    return ", ".join([*parts, f"{threads} thread{'s' * (threads != 1)}"])
+    parts += [f"batch {options.batch_size}", counted(options.epochs, "epoch"), f"seed {options.seed}"]
+    return ", ".join([*parts, counted(_core.get_num_threads(), "thread")])
 
 
 def _fit(model, problem: Problem, options, say) -> History:

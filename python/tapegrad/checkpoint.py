@@ -49,7 +49,7 @@ def load(path: str | os.PathLike) -> dict[str, _core.Tensor]:
     with _open(path) as file:
         for name in file.keys():  # noqa: SIM118  (it is no dictionary)
             try:
-                state[name] = _core.tensor(file.get_tensor(name))
+                state[name] = _core.from_numpy(file.get_tensor(name).copy())
             except Exception as error:  # safetensors raises several kinds for a dtype that NumPy or tapegrad lacks
                 dtype = file.get_slice(name).get_dtype()
                 raise ValueError(f"{path}: cannot read tensor {name!r} of dtype {dtype}: {error}") from None

@@ -30,6 +30,8 @@ class Adam(Optimizer):
     ):
         check_not_negative("learning rate", lr)
         check_not_negative("epsilon value", eps)
+        if len(betas) != 2:
+            raise ValueError(f"betas should be two numbers, got {betas}")
         for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")

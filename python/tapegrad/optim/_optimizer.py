@@ -1,7 +1,6 @@
 """Optimizer: parameter groups, per-parameter state, saving and loading."""
 
 from collections import defaultdict
-from copy import deepcopy
 from itertools import chain
 from operator import is_
 
@@ -149,7 +148,7 @@ class Optimizer:
         self.state = state
         self._cache.clear()
         for own, loaded in zip(self.param_groups, groups, strict=True):
-            own.update({name: deepcopy(value) for name, value in loaded.items() if name != "params"})
+            own.update({name: value for name, value in loaded.items() if name != "params"})
 
     def __repr__(self):
         lines = []

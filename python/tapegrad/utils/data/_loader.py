@@ -9,6 +9,11 @@ from ... import _core
 from ._dataset import batch_reader
 
 
+def _draw_seed(generator=None):
+    """A seed that takes as much from the stream as PyTorch's does and has the same low 32 bits; no others count."""
+    return int(_core.randint(0, 2**62, (), generator=generator))
+
+
 class SequentialSampler:
     """The indices of a data set in order."""
 
@@ -37,7 +42,7 @@ class RandomSampler:
         """The order of the next pass: int64 tensor (n,)."""
         generator = self.generator
         if generator is None:
-            generator = _core.Generator().manual_seed(_core._random_seed())
+            generator = _core.Generator().manual_seed(_draw_seed())
         return _core.randperm(len(self.data_source), generator=generator)
 
     def finish(self):
@@ -119,7 +124,7 @@ class DataLoader:
 
     def __iter__(self):
         # PyTorch draws a seed for its workers here, also when there are none; without it the streams would part.
-        _core._random_seed(generator=self.generator)
+        _draw_seed(self.generator)
         return self._batches()
 
     def _batches(self):
