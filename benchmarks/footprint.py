@@ -13,11 +13,14 @@ from pathlib import Path
 from statistics import median
 from zipfile import ZipFile
 
+import numpy
+
 import peers
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
-import time
+import sys, time
+sys.path += sys.argv[1:]
 begin = time.perf_counter()
 import numpy
 middle = time.perf_counter()
@@ -39,12 +42,16 @@ def wheel_size(wheel: Path) -> dict[str, int]:
     return {"wheel": wheel.stat().st_size, "unpacked": sum(f.file_size for f in files), "extension": extension}
 
 
-def import_seconds(names: list[str], repeats: int) -> dict[str, float]:
+def import_seconds(names: list[str], repeats: int, wheel: Path, folder: str) -> dict[str, float]:
     """Medians over fresh processes, the modules in turn; every one but NumPy counts from NumPy on."""
+    with ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    # Without `site`, an editable installation, which looks after its build at every import, stays out of the way.
+    paths = [folder, str(Path(numpy.__file__).parents[1])]
     times: dict[str, list[float]] = {name: [] for name in ("numpy", *names)}
     for _ in range(repeats + 1):
         for name in names:
-            command = [sys.executable, "-c", PROBE.format(name=name)]
+            command = [sys.executable, "-I", "-S", "-c", PROBE.format(name=name), *paths]
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             numpy_time, time = map(float, answer.split())
             times["numpy"].append(numpy_time)
@@ -56,17 +63,15 @@ def import_seconds(names: list[str], repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--wheel", metavar="FILE", type=Path, help="this wheel, instead of building one from the tree")
-    parser.add_argument("--no-wheel", action="store_true", help="import times only")
     parser.add_argument("--repeats", type=int, default=15, help="processes per module (default: 15)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results here")
     options = parser.parse_args()
-    result: dict[str, dict] = {}
-    if not options.no_wheel:
-        with tempfile.TemporaryDirectory() as folder:
-            result["bytes"] = wheel_size(options.wheel or build_wheel(folder))
-        print(", ".join(f"{what} {size / 1e6:.2f} MB" for what, size in result["bytes"].items()))
     names = [name for name in reversed(peers.MODULES) if name != "numpy" and importlib.util.find_spec(name)]
-    result["import_seconds"] = import_seconds(names, options.repeats)
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = options.wheel or build_wheel(folder)
+        result: dict[str, dict] = {"bytes": wheel_size(wheel)}
+        print(", ".join(f"{what} {size / 1e6:.2f} MB" for what, size in result["bytes"].items()))
+        result["import_seconds"] = import_seconds(names, options.repeats, wheel, folder)
     for name, seconds in result["import_seconds"].items():
         print(f"import {name:<10}{seconds * 1e3:8.1f} ms" + ("" if name == "numpy" else " after numpy"))
     if options.json:

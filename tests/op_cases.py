@@ -89,6 +89,7 @@ def binary(
         errors=(
             Bad(lambda T: getattr(T, name)(T.ones(2, 3), T.ones(4)), ("(2, 3)", "(4)") if floats else ()),
             Bad(lambda T: getattr(T, name)(T.ones(2), "text"), ("str",)),
+            Bad(lambda T: getattr(T, name)(T.ones(2), None), ("None",)),
             Bad(lambda T: getattr(T, name)(ones(T, takes[0]))),
             *(Bad(lambda T, d=d: getattr(T, name)(ones(T, d), ones(T, d)), (d,), name == "pow") for d in refused),
         ),

@@ -58,10 +58,6 @@ def many_dims(rng, empty=True):
     ]
 
 
-def needs_dim(samples):
-    return [s for s in samples if s.kwargs.get("dim") is not None]
-
-
 def integers(rng):
     draws = [rng.randint(0, 2, (3, 4)).astype(d) for d in ("int64", "int32", "uint8", "bool")]
     return [S(a) for a in draws] + [S(a, dim=1) for a in draws]
@@ -98,13 +94,6 @@ def max_samples(rng):
 
 def mean_samples(rng):
     return [*many_dims(rng), S(1e4 + rng.randn(2000), grad=False)]
-
-
-def prod_samples(rng):
-    one, two = rng.randn(3, 4), rng.randn(3, 4)
-    one[1, 2] = two[0, 1] = two[0, 3] = 0
-    short = [s for s in one_dim(rng) if A(s.args[0]).size < 50]
-    return [*short, S(one), S(one, dim=1), S(two), S(two, dim=1)]
 
 
 def with_index(value, index, pair):
@@ -157,23 +146,6 @@ def moment_samples(rng):
     ]
 
 
-def logsumexp(x, dim, keepdim=False):
-    dim = tuple(dim) if isinstance(dim, list) else dim
-    top = np.max(x, axis=dim, keepdims=True, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, 0)
-    out = np.log(np.sum(np.exp(x - top), axis=dim, keepdims=True)) + top
-    return out if keepdim else np.squeeze(out, axis=dim) if x.ndim else out.reshape(())
-
-
-def lse_samples(rng):
-    return [*needs_dim(many_dims(rng)), S(300 * rng.randn(4, 9), dim=1)]
-
-
-def lse_specials(rng):
-    a = np.array([[1.0, np.inf], [-np.inf, -np.inf], [-np.inf, 2.0], [np.nan, 1.0], [1000.0, 1000.0]])
-    return [S(a, dim=1), S(a, dim=0)]
-
-
 def dim_errors(name, *, many=False):
     """A dimension out of range, given twice, of the wrong type; an unknown keyword."""
     f = lambda T: getattr(T, name)  # noqa: E731
@@ -223,17 +195,6 @@ CASES = [
         specials=unusual,
         errors=dim_errors("mean", many=True) + floats_only("mean"),
         **SUM,
-    ),
-    Case(
-        "prod",
-        prod_samples,
-        over(np.prod),
-        integers=integers,
-        int_result="int64",
-        specials=unusual,
-        errors=dim_errors("prod"),
-        ulp=16,
-        why="one rounding per factor",
     ),
     Case(
         "max",
@@ -323,15 +284,5 @@ CASES = [
         ulp=16,
         absolute=8,
         why="as var",
-    ),
-    Case(
-        "logsumexp",
-        lse_samples,
-        logsumexp,
-        specials=lse_specials,
-        errors=dim_errors("logsumexp", many=True),
-        ulp=4,
-        absolute=4,
-        why="exp, a sum and log",
     ),
 ]

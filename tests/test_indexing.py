@@ -131,6 +131,19 @@ def test_numpy_indices():
         np.testing.assert_array_equal(x[index].numpy(), a[index])
 
 
+@pytest.mark.parametrize("truth", [True, False])
+def test_zero_d_masks(truth):
+    """A mask of no dimensions adds one, of size 1 or 0."""
+    a = np.arange(6.0).reshape(2, 3)
+    x = tg.tensor(a)
+    for mask in (truth, np.bool_(truth), np.array(truth), tg.tensor(truth)):
+        np.testing.assert_array_equal(x[mask].numpy(), a[truth])
+        np.testing.assert_array_equal(tg.tensor(5.0)[mask].numpy(), np.array(5.0)[truth])
+        y = x.clone()
+        y[mask] = 9
+        np.testing.assert_array_equal(y.numpy(), np.full((2, 3), 9.0) if truth else a)
+
+
 def test_tensor_scalars_as_indices():
     a = np.arange(12.0).reshape(3, 4)
     x = tg.tensor(a)

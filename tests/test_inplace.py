@@ -65,7 +65,7 @@ def test_writing_to_what_nobody_saved_is_fine():
 @pytest.mark.parametrize("write", [w for w in WRITES if "detach" not in w and "data" not in w])
 def test_writing_to_a_leaf_is_an_error(write):
     x = leaf([[1.0, 2.0], [3.0, 4.0]])
-    with pytest.raises(RuntimeError, match="leaf"):
+    with pytest.raises(RuntimeError, match=r"leaf|in.?place"):
         WRITES[write](x)
     same(x, [[1, 2], [3, 4]])
 
@@ -97,53 +97,93 @@ def test_in_place_on_an_interior_tensor_is_recorded():
 def test_in_place_with_a_tensor_that_has_a_gradient():
     x, w = tg.zeros(2).double(), leaf([3.0, 4.0])
     x += w
-    x.mul_(w)
+    x += w * w
     assert x.requires_grad
     x.sum().backward()
-    same(w.grad, [6, 8])
+    same(w.grad, [7, 9])
 
 
-def test_setitem_moves_gradients():
+# PyTorch rewrites history in what follows. Refusing is fine, a wrong gradient is not.
+
+
+def right_or_refused(f, *expected):
+    """f() gives (scalar, tensors): their gradients are the expected ones, unless RuntimeError refuses the program."""
+    try:
+        loss, *tensors = f()
+        loss.backward()
+    except RuntimeError as error:
+        assert any(words in str(error) for words in ("in-place", "in place", "not recorded"))
+        return
+    for t, want in zip(tensors, expected, strict=True):
+        same(t.grad, want)
+
+
+def product_with_itself():
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    y = x * 1
+    y.mul_(w)
+    return y.sum(), x, w
+
+
+def write_by_index():
     x, w = leaf([1.0, 2.0, 3.0]), leaf([10.0])
     y = x * 2
     y[1] = w[0]
     y[2] = 5
-    (y * y).sum().backward()
-    same(x.grad, [8, 0, 0])
-    same(w.grad, [20])
+    return (y * y).sum(), x, w
 
 
-def test_setitem_on_a_tensor_without_gradient():
-    y, w = tg.zeros(3).double(), leaf([10.0, 20.0])
+def write_by_index_into_zeros():
+    w = leaf([10.0, 20.0])
+    y = tg.zeros(3).double()
     y[1:] = w * w
-    y.sum().backward()
-    same(w.grad, [20, 40])
+    return y.sum(), w
 
 
-def test_a_write_through_a_view_is_right_or_refused():
-    """PyTorch rewrites history here; refusing is fine, a wrong gradient is not."""
+def write_by_mask():
+    x, w = leaf([1.0, -2.0, 3.0]), leaf([10.0])
+    y = x * 2
+    y[y < 0] = w
+    return (y * y).sum(), x, w
+
+
+def write_through_a_view():
     x = leaf([1.0, 2.0])
     y = x * 2
-    try:
-        y[0].mul_(5)
-    except RuntimeError:
-        return
-    y.sum().backward()
-    same(x.grad, [10, 2])
+    y[0].mul_(5)
+    return y.sum(), x
 
 
-def test_a_write_to_the_base_reaches_views():
-    """A view taken before a write shows the new values; its gradient is right or refused."""
+def write_to_the_base_of_a_view():
     x = leaf([1.0, 2.0])
     y = x * 2
     view = y[0]
     y.mul_(5)
     assert view.item() == 10
-    try:
-        view.backward()
-    except RuntimeError:
-        return
-    same(x.grad, [10, 0])
+    return view, x
+
+
+def write_to_a_view_of_an_expanded_gradient():
+    x = leaf([1.0, 2.0])
+    y = (x * 2).expand(3, 2).clone()
+    y.t()[0] = 0
+    return y.sum(), x
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (product_with_itself, ([3, 4], [1, 2])),
+        (write_by_index, ([8, 0, 0], [20])),
+        (write_by_index_into_zeros, ([20, 40],)),
+        (write_by_mask, ([8, 0, 24], [20])),
+        (write_through_a_view, ([10, 2],)),
+        (write_to_the_base_of_a_view, ([10, 0],)),
+        (write_to_a_view_of_an_expanded_gradient, ([0, 6],)),
+    ],
+)
+def test_writes_that_change_a_gradient(program, expected):
+    right_or_refused(program, *expected)
 
 
 def test_in_place_on_an_expanded_tensor_is_an_error():
@@ -158,10 +198,9 @@ def test_in_place_cannot_change_shape_or_dtype():
     t = tg.ones(3)
     with pytest.raises((RuntimeError, ValueError)):
         t.add_(tg.ones(2, 3))
-    with pytest.raises((RuntimeError, TypeError)):
-        tg.arange(3).add_(0.5)
-    with pytest.raises((RuntimeError, TypeError)):
-        tg.arange(3).div_(2)
+    for write in (lambda: tg.arange(3).add_(0.5), lambda: tg.arange(3).div_(2)):
+        with pytest.raises((RuntimeError, TypeError, ValueError), match="int64"):
+            write()
     same(t, [1, 1, 1])
     t.add_(tg.arange(3))
     assert t.dtype == tg.float32
@@ -239,11 +278,3 @@ def test_in_place_results_are_the_tensor_itself():
     same(t, [6, 6])
     t **= 2
     same(t, [36, 36])
-
-
-def test_add_and_sub_with_alpha():
-    t = tg.ones(2)
-    t.add_(tg.ones(2), alpha=3)
-    t.sub_(tg.ones(2), alpha=0.5)
-    same(t, [3.5, 3.5])
-    same(tg.add(tg.ones(2), tg.ones(2), alpha=2), [3, 3])

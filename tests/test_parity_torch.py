@@ -61,6 +61,30 @@ def test_gradients_are_pytorchs(case, rng):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10, err_msg=f"{case.name} {sample.kwargs}")
 
 
+@pytest.mark.parametrize("case", [c for c in COMPARED if c.differentiable], ids=lambda c: c.name)
+def test_gradient_error_is_at_most_twice_pytorchs(case, rng):
+    """float32 gradients against float64 ones; errors as a fraction of the largest gradient."""
+    for sample in [s for s in case.samples(rng) if s.grad]:
+        narrow = in_dtype(sample, "float32")
+        wide = in_dtype(narrow, "float64")
+        truth = float_gradients(torch, case, wide)
+        ours, theirs = float_gradients(tg, case, narrow), float_gradients(torch, case, narrow)
+        for a, b, t in zip(ours, theirs, truth, strict=True):
+            top = max(float(np.max(np.abs(t), initial=0)), 1e-3)
+            mine, other = (float(np.max(np.abs(g - t), initial=0)) / top for g in (a, b))
+            assert mine <= max(2 * other, 4e-7), f"{case.name} {sample.kwargs}: {mine:.1e}, PyTorch {other:.1e}"
+
+
+def float_gradients(T, case, sample):
+    """Gradients of the float arguments for one fixed incoming gradient."""
+    args = tensors(T, sample.args, requires_grad=True)
+    outputs = [o for o in flat(case(T, *args, **sample.kwargs)) if o.requires_grad]
+    rng = np.random.RandomState(17)
+    seeds = [T.tensor(np.asarray(rng.uniform(0.5, 1.5, tuple(o.shape)), "f4")).to(o.dtype) for o in outputs]
+    sum((o * s).sum() for o, s in zip(outputs, seeds, strict=True)).backward()
+    return [t.grad.numpy() for t in leaves_in(T, args) if t.requires_grad]
+
+
 @pytest.mark.parametrize("case", [c for c in COMPARED if c.gradient_at], ids=lambda c: c.name)
 def test_conventions_are_pytorchs(case):
     """The expected gradients at kinks and ties in the table are what PyTorch gives."""

@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tapegrad.tables import Features, Target, column_numbers, find_target, read_csv, split_rows
 
@@ -183,6 +185,21 @@ def test_split_is_seeded_stratified_and_complete():
     assert len(split_rows(rows, 0.25, 0)[1]) == 25
     with pytest.raises(ValueError, match="too few to hold out"):
         split_rows(np.arange(2), 0.1, 0)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=60), st.text(alphabet='a1.,;"\n\r\t -?é', max_size=60).map(str.encode)))
+def test_any_bytes_are_read_or_refused(tmp_path, data):
+    path = tmp_path / "fuzz.csv"
+    path.write_bytes(data)
+    try:
+        t = read_csv(path)
+        features = Features.fit(t, t.names, np.arange(len(t)))
+        assert np.isfinite(features.transform(t)[0]).all()
+        target = find_target(t, t.names[0])
+        assert len(target.encode(t)) == len(t)
+    except ValueError as error:
+        assert "fuzz.csv" in str(error) or "column" in str(error)
 
 
 def test_california(data_root):

@@ -15,6 +15,7 @@ class Parameters {
   Parameters(const char* op, const char* spec);
   int size() const { return count_; }
   const char* name(int i) const { return names_[i].c_str(); }
+  bool optional(int i) const { return defaults_[i] != nullptr; }
   // Fills values[0..size) with borrowed objects. `rest` keeps a tuple of varargs alive ("*shape").
   void bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
             pybind11::object& rest) const;
@@ -71,8 +72,8 @@ struct Bound {
   static auto convert(PyObject** values) {
     using T = std::tuple_element_t<I, typename Traits::Values>;
     const Argument a{Row::name, parameters().name(static_cast<int>(I)), values[I]};
-    if constexpr (std::is_same_v<T, Tensor> && I == 0) {
-      if (a.value == Py_None) a.fail("a tensor");
+    if constexpr (std::is_same_v<T, Tensor>) {
+      if (a.value == Py_None && !parameters().optional(static_cast<int>(I))) a.fail("a tensor");
     }
     return FromPython<T>::convert(a);
   }

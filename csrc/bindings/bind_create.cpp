@@ -162,7 +162,6 @@ void bind_random(py::module_& m) {
       .def(
           "get_state",
           [](const Generator& g) {
-            const std::lock_guard lock(g.mutex);
             const std::vector<uint8_t> s = g.get_state();
             return py::bytes(reinterpret_cast<const char*>(s.data()), s.size());
           },
@@ -171,18 +170,9 @@ void bind_random(py::module_& m) {
           "set_state",
           [](Generator& g, const py::bytes& state) {
             const std::string_view s = state;
-            const std::lock_guard lock(g.mutex);
             g.set_state(reinterpret_cast<const uint8_t*>(s.data()), s.size());
           },
           "state"_a, "Restores what get_state() returned. ValueError for anything else.");
-  m.def(
-      "_random_seed",
-      [](const py::object& generator) {
-        Generator& g = generator.is_none() ? default_generator() : *generator_or_null(generator);
-        const std::lock_guard lock(g.mutex);
-        return static_cast<int64_t>(g.random64() & ~(uint64_t{1} << 63));
-      },
-      "generator"_a = py::none(), "A draw of 63 bits from a generator (the default one if None), as samplers use for their seeds.");
   m.attr("default_generator") = py::cast(default_generator(), py::return_value_policy::reference);
 }
 

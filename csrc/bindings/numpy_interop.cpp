@@ -107,6 +107,18 @@ py::object numpy_from_tensor(const Tensor& t) {
 
 namespace {
 
+// Integers that the wanted dtype cannot hold are an error, not a wrap-around.
+void check_range(const py::array& a, DType wanted) {
+  if (a.size() == 0 || is_float(wanted) || wanted == DType::Bool || (a.dtype().kind() != 'i' && a.dtype().kind() != 'u')) return;
+  const auto numpy = py::module_::import("numpy");
+  const py::object limits = numpy.attr("iinfo")(name(wanted));
+  const py::int_ low(a.attr("min")()), high(a.attr("max")());
+  if (low < py::object(limits.attr("min")) || high > py::object(limits.attr("max"))) {
+    throw std::invalid_argument("tensor: the integers " + std::string(py::str(low)) + " to " +
+                                std::string(py::str(high)) + " do not fit in " + name(wanted));
+  }
+}
+
 // Nested sequences and scalars, as NumPy reads them; Python floats take the default float dtype.
 Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
   if (is_tensor(data.ptr())) {
@@ -134,11 +146,13 @@ Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
     const char kind = a.dtype().kind();
     if (kind != 'f' && kind != 'i' && kind != 'u') (void)dtype_of_numpy(a.dtype());
     natural = kind == 'f' ? DType::Float32 : DType::Int64;
+    check_range(a, natural);
     a = a.attr("astype")(numpy_name(natural));
   }
   if (!from_numpy && is_float(natural)) natural = default_dtype();
   if (!from_numpy && a.size() == 0) natural = default_dtype();
   const DType wanted = dtype.is_none() ? natural : to_dtype(dtype.ptr());
+  if (!from_numpy) check_range(a, wanted);
   const Tensor t = tensor_from_numpy(a);
   return wanted == t.dtype() ? ops::clone(t) : ops::to(t, wanted);
 }

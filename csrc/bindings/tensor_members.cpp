@@ -213,7 +213,6 @@ PyObject* get_matrix_transposed(const Tensor& t) {
 PyObject* get_version(const Tensor& t) { return PyLong_FromUnsignedLong(t->storage->version); }
 PyObject* get_itemsize(const Tensor& t) { return PyLong_FromSize_t(itemsize(t.dtype())); }
 PyObject* get_nbytes(const Tensor& t) { return PyLong_FromLongLong(t.numel() * static_cast<int64_t>(itemsize(t.dtype()))); }
-PyObject* get_none(const Tensor&) { return Py_NewRef(Py_None); }
 
 const Tensor& tensor_value(PyObject* value, const char* attribute) {
   if (!value || !is_tensor(value)) throw TypeError(std::string(attribute) + " must be set to a tensor");
@@ -318,7 +317,6 @@ PyGetSetDef* tensor_getset() {
       {"T", get<get_transposed>, nullptr, "A view with all dimensions in reverse order.", nullptr},
       {"mT", get<get_matrix_transposed>, nullptr, "A view with the last two dimensions exchanged.", nullptr},
       {"_version", get<get_version>, nullptr, "Number of in-place writes to its storage.", nullptr},
-      {"__array_ufunc__", get<get_none>, nullptr, "None: NumPy leaves mixed arithmetic to the tensor.", nullptr},
       {},
   };
   return definitions;

@@ -216,6 +216,8 @@ void create_tensor_type(py::module_& m) {
   PyType_Spec spec = {"tapegrad.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!type) throw py::error_already_set();
+  // NumPy leaves mixed arithmetic to the tensor.
+  py::handle(reinterpret_cast<PyObject*>(type)).attr("__array_ufunc__") = py::none();
   m.attr("Tensor") = py::handle(reinterpret_cast<PyObject*>(type));
 }
 

@@ -1,8 +1,5 @@
 // The loops around the elementwise functors, where and cast, and the rows of the kernel table made from them.
 #pragma once
-#ifndef UNR
-#define UNR 2
-#endif
 #include "kernels/elementwise.inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/math.inl.h"

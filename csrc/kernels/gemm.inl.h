@@ -1,5 +1,6 @@
-// Matrix products: register tiles, the loop over a block of C, packing into panels, and dot products.
+// Matrix products: register tiles, the loop over a block of C, packing into panels.
 #pragma once
+#include "kernels/gemv.inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/vec.h"
 
@@ -41,6 +42,24 @@ struct GemmTile {
   int64_t ldc;
 };
 
+template <class T, int rows, int vecs>
+TG_INLINE void store_tile(const Vec<T> (&acc)[rows][vecs], const GemmTile<T>& t) {
+  using V = Vec<T>;
+  V bias[vecs];
+#pragma GCC unroll 2
+  for (int v = 0; v < vecs; ++v) bias[v] = V::load(t.bias + v * V::size);
+  const T* old = t.old;
+  T* c = t.c;
+  const int64_t ldold = t.ldold, ldc = t.ldc;
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < vecs; ++v) (V::load(old + v * V::size) + acc[i][v] + bias[v]).store(c + v * V::size);
+    c += ldc;
+    old += ldold;
+  }
+}
+
 // Every element of C is one chain of fma over k, whatever its place: the sum is the same in every tile shape.
 // `unit`: ars is 1.
 template <class T, int rows, int vecs, bool unit = false>
@@ -48,8 +67,9 @@ void gemm_tile(const GemmTile<T>& t) {
   using V = Vec<T>;
   // One pointer for three rows, hidden from the compiler, which would otherwise keep an address for each row and spill.
   constexpr int rows_per_pointer = unit ? rows : 3, groups = (rows - 1) / rows_per_pointer + 1;
-  const int64_t row = unit ? int64_t(sizeof(T)) : t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)),
-                next_b = t.brs * int64_t(sizeof(T));
+  int64_t row = t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)), next_b = t.brs * int64_t(sizeof(T));
+  asm("" : "+r"(row), "+r"(next_a), "+r"(next_b));  // or the loop is built twice, the other for strides of one element
+  if (unit) row = sizeof(T);
   const char* a[groups];
   a[0] = (const char*)t.a;
 #pragma GCC unroll 8
@@ -58,13 +78,11 @@ void gemm_tile(const GemmTile<T>& t) {
     asm("" : "+r"(a[g]));
   }
   const char* b = (const char*)t.b;
-  const int64_t ahead_b = 16 * next_b, ahead_a = 16 * next_a;
-  T* c = t.c;
-  const int64_t ldc = t.ldc;
+  const int64_t ahead_a = 16 * next_a, ahead_b = 16 * next_b;  // far enough for L3
   V acc[rows][vecs];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
-    __builtin_prefetch(c + i * ldc, 1);
+    __builtin_prefetch(t.c + i * t.ldc, 1);
 #pragma GCC unroll 2
     for (int v = 0; v < vecs; ++v) acc[i][v] = V(T(0));
   }
@@ -94,18 +112,7 @@ void gemm_tile(const GemmTile<T>& t) {
     for (int g = 0; g < groups; ++g) a[g] += next_a;
     b += next_b;
   }
-  V bias[vecs];
-#pragma GCC unroll 2
-  for (int v = 0; v < vecs; ++v) bias[v] = V::load(t.bias + v * V::size);
-  const T* old = t.old;
-  const int64_t ldold = t.ldold;
-#pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < vecs; ++v) (V::load(old + v * V::size) + acc[i][v] + bias[v]).store(c + v * V::size);
-    c += ldc;
-    old += ldold;
-  }
+  store_tile(acc, t);
 }
 
 template <class T>
@@ -206,7 +213,7 @@ void gemm_move_tile(const T* tile, int64_t rows, int64_t cols, const GemmBlock& 
   for (int64_t v = 0; v < cols; v += V::size) {
     for (int64_t r = 0; r < rows; r += V::size) {
       V x[V::size];
-      load_transposed(rows - r, V::size, tile + r * kTileCols<T> + v, kTileCols<T>, x);
+      load_transposed(V::size, V::size, tile + r * kTileCols<T> + v, kTileCols<T>, x);
 #pragma GCC unroll 16
       for (int q = 0; q < V::size; ++q) {
         if (v + q >= cols) break;
@@ -312,99 +319,6 @@ void gemm_pack(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, in
       for (int64_t p = 0; p < k; ++p) {
         for (int64_t q = 0; q < width; ++q) d[p * width + q] = q < cols ? s[p * rs + q * cs] : T(0);
       }
-    }
-  }
-}
-
-// y[i] = dot(row i of A, x). Two accumulators a row, whatever the number of rows; long rows are summed in blocks.
-template <class T, int rows>
-TG_INLINE void gemm_dot_rows(int64_t k, const T* a, int64_t lda, const T* x, T* y) {
-  using V = Vec<T>;
-  constexpr int64_t block = 4096;
-  for (int i = 0; i < rows; ++i) y[i] = T(0);
-  for (int64_t begin = 0; begin < k; begin += block) {
-    const int64_t end = k - begin < block ? k : begin + block;
-    V acc[rows][2];
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = V(T(0));
-    int64_t p = begin;
-    for (; p + 2 * V::size <= end; p += 2 * V::size) {
-      const V x0 = V::load(x + p), x1 = V::load(x + p + V::size);
-#pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i) {
-        acc[i][0] = fma(V::load(a + i * lda + p), x0, acc[i][0]);
-        acc[i][1] = fma(V::load(a + i * lda + p + V::size), x1, acc[i][1]);
-      }
-    }
-    for (; p < end; p += V::size) {
-      const int64_t n = end - p < V::size ? end - p : V::size;
-      const V x0 = V::load_partial(x + p, n);
-#pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i) acc[i][0] = fma(V::load_partial(a + i * lda + p, n), x0, acc[i][0]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) y[i] += hsum(acc[i][0] + acc[i][1]);
-  }
-}
-template <class T>
-TG_INLINE void finish(T sum, T* y, bool accumulate, const T* bias) {
-  const T value = accumulate ? *y + sum : sum;
-  *y = bias ? value + *bias : value;
-}
-template <class T>
-void gemm_dot(const GemvArgs& g) {
-  for (int64_t i = 0; i < g.n;) {
-    const T* row = (const T*)g.a + i * g.lda;
-    T sum[4];
-    const int64_t rows = g.n - i < 4 ? 1 : 4;
-    if (rows == 4) {
-      gemm_dot_rows<T, 4>(g.k, row, g.lda, (const T*)g.x, sum);
-    } else {
-      gemm_dot_rows<T, 1>(g.k, row, g.lda, (const T*)g.x, sum);
-    }
-    for (int64_t r = 0; r < rows; ++r, ++i) {
-      finish(sum[r], (T*)g.y + i * g.incy, g.accumulate, g.bias ? (const T*)g.bias + i * g.incbias : nullptr);
-    }
-  }
-}
-
-// y += x[0] a[0, :] + x[1] a[1, :] + ... over n elements, the last vector whole.
-template <class T, int rows>
-TG_INLINE void gemm_add_rows(int64_t n, int64_t readable, const T* x, const T* a, int64_t lda, T* y) {
-  using V = Vec<T>;
-  V xv[rows];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) xv[r] = V(x[r]);
-  int64_t j = 0;
-  for (; j < n && readable - j >= V::size; j += V::size) {
-    V sum = V::load(y + j);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) sum = fma(xv[r], V::load(a + r * lda + j), sum);
-    sum.store(y + j);
-  }
-  if (j < n) {
-    V sum = V::load(y + j);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) sum = fma(xv[r], V::load_partial(a + r * lda + j, readable - j), sum);
-    sum.store(y + j);
-  }
-}
-// The same chains of fma as a tile, read along the rows of A: memory is what limits a product with a vector.
-template <class T>
-void gemm_row(const GemvArgs& g) {
-  constexpr int64_t width = 1024;
-  constexpr int rows = 8;
-  alignas(64) T y[width];
-  const T* x = (const T*)g.x;
-  for (int64_t j = 0; j < g.n; j += width) {
-    const int64_t n = g.n - j < width ? g.n - j : width;
-    for (int64_t i = 0; i < n + Vec<T>::size && i < width; ++i) y[i] = T(0);
-    const T* a = (const T*)g.a + j;
-    int64_t p = 0;
-    for (; p + rows <= g.k; p += rows) gemm_add_rows<T, rows>(n, g.n - j, x + p, a + p * g.lda, g.lda, y);
-    for (; p < g.k; ++p) gemm_add_rows<T, 1>(n, g.n - j, x + p, a + p * g.lda, g.lda, y);
-    for (int64_t i = 0; i < n; ++i) {
-      finish(y[i], (T*)g.y + (j + i) * g.incy, g.accumulate, g.bias ? (const T*)g.bias + (j + i) * g.incbias : nullptr);
     }
   }
 }

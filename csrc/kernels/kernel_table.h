@@ -43,12 +43,13 @@ struct SoftmaxKernels {
   // out = y * (g - sum(g * y)) and out = g - exp(y) * sum(g), row by row.
   void (*softmax_backward[kFloatCount])(int64_t rows, int64_t n, const void* g, const void* y, void* out);
   void (*log_softmax_backward[kFloatCount])(int64_t rows, int64_t n, const void* g, const void* y, void* out);
-  // lse[r] = logsumexp(x[r]); loss[r] = lse[r] - x[r][target[r]]. Targets are checked by the caller.
+  // stats[r] = {max(x[r]), log(sum(exp(x[r] - max)))}: apart, so that large logits lose nothing.
+  // loss[r] = logsumexp(x[r]) - x[r][target[r]]. Targets are checked by the caller.
   void (*cross_entropy[kFloatCount])(int64_t rows, int64_t n, const void* x, const int64_t* target, void* loss,
-                                     void* lse);
-  // out[r][j] = (exp(x[r][j] - lse[r]) - (j == target[r])) * scale[r * scale_step].
+                                     void* stats);
+  // out[r][j] = (softmax(x[r])[j] - (j == target[r])) * scale[r * scale_step].
   void (*cross_entropy_backward[kFloatCount])(int64_t rows, int64_t n, const void* x, const int64_t* target,
-                                              const void* lse, const void* scale, int64_t scale_step, void* out);
+                                              const void* stats, const void* scale, int64_t scale_step, void* out);
 };
 
 struct SgdArgs {

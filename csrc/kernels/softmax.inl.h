@@ -143,24 +143,26 @@ void log_softmax_backward_rows(int64_t rows, int64_t n, const void* g_, const vo
 // The loss is log_sum + (max - x[target]) in double: exact to the last place of log_sum where the target has the
 // maximum.
 template <class T>
-void cross_entropy_rows(int64_t rows, int64_t n, const void* x_, const int64_t* target, void* loss, void* lse) {
+void cross_entropy_rows(int64_t rows, int64_t n, const void* x_, const int64_t* target, void* loss, void* stats) {
   const T* x = static_cast<const T*>(x_);
   by_log_sums(rows, n, x, [=](int64_t r, T max, double log_sum) {
     static_cast<T*>(loss)[r] = T(log_sum + (double(max) - double(x[r * n + target[r]])));
-    static_cast<T*>(lse)[r] = T(double(max) + log_sum);
+    static_cast<T*>(stats)[2 * r] = max;
+    static_cast<T*>(stats)[2 * r + 1] = T(log_sum);
   });
 }
 
 template <class T>
-void cross_entropy_backward_rows(int64_t rows, int64_t n, const void* x_, const int64_t* target, const void* lse,
+void cross_entropy_backward_rows(int64_t rows, int64_t n, const void* x_, const int64_t* target, const void* stats,
                                  const void* scale_, int64_t scale_step, void* out) {
   using V = Vec<T>;
   const V lane = V::load(kIota<T>.value);
   for (int64_t r = 0; r < rows; ++r) {
     const T* x = static_cast<const T*>(x_) + r * n;
-    const V shift(static_cast<const T*>(lse)[r]), scale(static_cast<const T*>(scale_)[r * scale_step]);
+    const V max(static_cast<const T*>(stats)[2 * r]), log_sum(static_cast<const T*>(stats)[2 * r + 1]);
+    const V scale(static_cast<const T*>(scale_)[r * scale_step]);
     for (int64_t j = 0; j < n; j += V::size) {
-      const V p = exp_or_zero(load_upto(x + j, n - j) - shift);
+      const V p = exp_or_zero(load_upto(x + j, n - j) - max - log_sum);
       const V expected = select(lane == V(T(target[r] - j)), V(T(1)), V(T(0)));
       store_upto(static_cast<T*>(out) + r * n + j, n - j, (p - expected) * scale);
     }

@@ -21,7 +21,7 @@ constexpr int64_t kPackGroup = 4;        // panels packed together, for longer r
 constexpr int64_t kTasksPerThread = 4;   // for an even load
 
 // Multiply-adds of float32 from which a second thread pays, and of one task of a product with a vector.
-constexpr double kParallelWork = 1 << 19;
+constexpr double kParallelWork = 1 << 20;
 constexpr int64_t kVectorWork = 1 << 17;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a - 1) / b + 1; }
@@ -89,16 +89,13 @@ void run(bool threads, int64_t tasks, F&& body) {
 int64_t block_depth(int64_t k) { return round_up(ceil_div(k, ceil_div(k, kDepth)), 8); }
 
 // Strides that put the elements of a column into a few sets of the caches.
-bool aliases(int64_t stride, int64_t size) { return stride != 0 && stride * size % 4096 == 0; }
+bool aliases(int64_t stride_bytes, int64_t period) { return stride_bytes != 0 && stride_bytes % period == 0; }
 
 enum class PackB { kNo, kShared, kOwn };  // before the tasks of a pass, or by the one task that needs the columns
 
-class Multiplication {
- public:
+struct Multiplication {
   Multiplication(const Product& product, const GemmKernels& kernels);
   void run_all();
-
- private:
   void choose_tasks();
   void choose_packing();
   void pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
@@ -133,19 +130,26 @@ void Multiplication::choose_tasks() {
   const int64_t tasks = threads == 1 ? 1 : threads * kTasksPerThread;
   if (row_panels >= 2 * tasks || threads == 1) {
     mb = std::min(most, ceil_div(row_panels, tasks)) * rows;
-  } else {
-    mb = std::min(most, row_panels) * rows;
-    nb = ceil_div(col_panels, ceil_div(tasks, ceil_div(p.m, mb))) * kern.nr;
+    return;
   }
+  // Columns first: a task that has all rows packs its own part of B. Rows as well where there are few columns.
+  mb = std::min(most, row_panels) * rows;
+  nb = ceil_div(col_panels, ceil_div(tasks, ceil_div(p.m, mb))) * kern.nr;
+  const int64_t col_tasks = ceil_div(cols, nb);
+  if (col_tasks < threads) mb = std::min(mb, ceil_div(row_panels, ceil_div(2 * threads, col_tasks)) * rows);
 }
 
-// Packing costs about as much as one or two panels of the other operand's work, less where memory aliases.
+// Packing pays from some number of panels of the other operand on; the numbers are measured.
 void Multiplication::choose_packing() {
   // A panel of B that is not packed is read at its full width, see GemmBlock::padded.
   const bool narrow = p.n < kern.nr && p.n != kern.nr / 2;
-  const bool pack = p.bcs != 1 || narrow || p.m > (aliases(p.brs, p.size) ? 3 : 12) * kern.mr;
+  const int64_t ldb = p.brs * p.size;
+  const bool aligned = (reinterpret_cast<uintptr_t>(p.b) | static_cast<uintptr_t>(ldb)) % 64 == 0;
+  const int64_t panels = aligned ? (aliases(ldb, 4096) ? 12 : 32) : (aliases(ldb, 2048) ? 3 : 12);
+  const bool pack = p.bcs != 1 || narrow || p.m > panels * kern.mr;
   pack_b = !pack ? PackB::kNo : p.m > mb ? PackB::kShared : PackB::kOwn;
-  pack_a = p.n > 16 * kern.nr;
+  const bool columns = p.ars == 1 && !aliases(p.acs * p.size, 2048);
+  pack_a = p.n > (p.acs == 1 ? 32 : columns ? 16 : 4) * kern.nr;
   span = p.k;
   if (pack_b == PackB::kNo) cols = p.n;
   if (pack_b == PackB::kShared) {
@@ -234,7 +238,7 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     x = packed.get();
   }
   const int64_t step = round_up(std::max<int64_t>(kVectorWork / p.k, 1), 64);
-  run(p.m > step, ceil_div(p.m, step), [&](int64_t task) {
+  run(p.work() >= kParallelWork / 2, ceil_div(p.m, step), [&](int64_t task) {
     const int64_t i = task * step, n = std::min(step, p.m - i);
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {

@@ -19,10 +19,10 @@ Reduction parse_reduction(const char* op, const std::string& s) {
 }
 
 // cross_entropy(x (N, C) contiguous, target (N,) int64): attrs.integer[0] the reduction.
-// Outputs: the loss, and logsumexp of each row, kept for the gradient.
+// Outputs: the loss, and the (max, log-sum) of each row, kept for the gradient.
 void infer_cross_entropy(const Call& c, OutSpec* out) {
   out[0] = {c.attrs.integer[0] == kNone ? Dims{c.in[0].size(0)} : Dims{}, c.in[0].dtype()};
-  out[1] = {Dims{c.in[0].size(0)}, c.in[0].dtype()};
+  out[1] = {Dims{c.in[0].size(0), 2}, c.in[0].dtype()};
 }
 
 template <class T>
@@ -40,7 +40,7 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   char* loss = reduces ? losses.data<char>() : out[0].data<char>();
   for_rows(x, [&](int64_t b, int64_t e, int64_t n, int64_t offset) {
     kernels().softmax.cross_entropy[float_index(x)](e - b, n, x.data<char>() + offset, c.in[1].data<int64_t>() + b,
-                                                    loss + b * item, out[1].data<char>() + b * item);
+                                                    loss + b * item, out[1].data<char>() + 2 * b * item);
   });
   if (!reduces) return;
   const bool mean = c.attrs.integer[0] == kMean;
@@ -48,14 +48,14 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   else reduce_losses(losses.data<double>(), rows, mean, out[0].data<double>());
 }
 
-// cross_entropy_backward(x, target, lse, scale): scale holds one value, or one per row
+// cross_entropy_backward(x, target, stats, scale): scale holds one value, or one per row
 void infer_like_x(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
 void run_cross_entropy_backward(const Call& c, std::span<Tensor> out) {
   const Tensor &x = c.in[0], &scale = c.in[3];
   const int64_t item = static_cast<int64_t>(itemsize(x.dtype())), step = scale.rank() ? 1 : 0;
   for_rows(x, [&](int64_t b, int64_t e, int64_t n, int64_t offset) {
     kernels().softmax.cross_entropy_backward[float_index(x)](
-        e - b, n, x.data<char>() + offset, c.in[1].data<int64_t>() + b, c.in[2].data<char>() + b * item,
+        e - b, n, x.data<char>() + offset, c.in[1].data<int64_t>() + b, c.in[2].data<char>() + 2 * b * item,
         scale.data<char>() + b * step * item, step, out[0].data<char>() + offset);
   });
 }

@@ -32,12 +32,14 @@ void run_randint(const Call& c, std::span<Tensor> out) {
 void run_randperm(const Call& c, std::span<Tensor> out) {
   randperm(generator_of(c), out[0].data<int64_t>(), out[0].numel());
 }
+// Draws keep the GIL: a fork from another Python thread must not find the generator locked.
+int64_t no_release(const Call&) { return 0; }
 // What was there before has no part in the result.
 void forget_vjp(Backward&) {}
-constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true};
-constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true};
-constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true};
-constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true};
+constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true, no_release};
+constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true, no_release};
+constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true, no_release};
+constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, no_release};
 
 // dropout(x contiguous): attrs.scalar[0] = p, attrs.integer[0] = key. Linear in x, so its derivative is itself.
 void infer_same(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }

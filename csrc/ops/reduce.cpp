@@ -120,7 +120,7 @@ void run_mean(const Call& c, std::span<Tensor> out) {
   out[0].dtype() == DType::Float32 ? scale(out[0].data<float>()) : scale(out[0].data<double>());
 }
 void mean_vjp(Backward& b) {
-  const Tensor g = ops::div(b.g, Tensor::number(static_cast<double>(reduced_count(b))));
+  const Tensor g = ops::div(b.g, Tensor::number(static_cast<double>(std::max<int64_t>(reduced_count(b), 1))));
   b.set(0, ops::expand(with_reduced_dims(b, g), b.input_shape(0)));
 }
 constexpr Op kMean = {"mean", infer_reduce, nullptr, run_mean, mean_vjp};
