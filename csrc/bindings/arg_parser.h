@@ -54,7 +54,7 @@ struct Bound {
       pybind11::object rest;
       parameters().bind(self, args, n, keywords, values, rest);
       return invoke(values, std::make_index_sequence<Traits::arity>{});
-    });
+    }, Row::name);
   }
   static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
     return call(self, args, n, keywords);

@@ -12,34 +12,48 @@ struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Sets the Python error for the exception in flight.
-inline void set_python_error() noexcept {
+// "op: message", unless the message names the op already.
+inline std::string naming(const char* op, const std::string& message) {
+  if (!op || message.compare(0, std::char_traits<char>::length(op), op) == 0) return message;
+  return std::string(op) + ": " + message;
+}
+
+// The op's name in front of the message of a TypeError, ValueError or OverflowError that Python raised.
+inline void restore_naming(const char* op, pybind11::error_already_set& e) {
+  const pybind11::object type = e.type();
+  const bool plain = type.is(pybind11::handle(PyExc_TypeError)) || type.is(pybind11::handle(PyExc_ValueError));
+  if (!op || !plain) return e.restore();
+  PyErr_SetString(type.ptr(), naming(op, pybind11::str(e.value())).c_str());
+}
+
+// Sets the Python error for the exception in flight, raised while `op` ran (null: no op).
+inline void set_python_error(const char* op) noexcept {
   try {
     throw;
   } catch (pybind11::error_already_set& e) {
-    e.restore();
+    restore_naming(op, e);
   } catch (const TypeError& e) {
-    PyErr_SetString(PyExc_TypeError, e.what());
+    PyErr_SetString(PyExc_TypeError, naming(op, e.what()).c_str());
   } catch (const std::bad_alloc&) {
-    PyErr_SetString(PyExc_MemoryError, "tapegrad could not allocate the memory for this operation");
+    PyErr_SetString(PyExc_MemoryError, naming(op, "not enough memory for the result").c_str());
   } catch (const std::out_of_range& e) {
-    PyErr_SetString(PyExc_IndexError, e.what());
+    PyErr_SetString(PyExc_IndexError, naming(op, e.what()).c_str());
   } catch (const std::invalid_argument& e) {
-    PyErr_SetString(PyExc_ValueError, e.what());
+    PyErr_SetString(PyExc_ValueError, naming(op, e.what()).c_str());
   } catch (const std::exception& e) {
-    PyErr_SetString(PyExc_RuntimeError, e.what());
+    PyErr_SetString(PyExc_RuntimeError, naming(op, e.what()).c_str());
   } catch (...) {
-    PyErr_SetString(PyExc_RuntimeError, "unknown C++ exception");
+    PyErr_SetString(PyExc_RuntimeError, naming(op, "unknown C++ exception").c_str());
   }
 }
 
 // Runs f; on an exception sets the Python error and returns `failed`.
 template <class F, class R>
-R guarded(R failed, F&& f) noexcept {
+R guarded(R failed, F&& f, const char* op = nullptr) noexcept {
   try {
     return f();
   } catch (...) {
-    set_python_error();
+    set_python_error(op);
     return failed;
   }
 }

@@ -132,7 +132,7 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
     const Indexed x = resolve(t, key);
     if (x.advanced) return wrap(ops::index(x.view, x.indices));
     return wrap(x.view.is(t) ? ops::view(t, t.shape()) : x.view);
-  });
+  }, "index");
 }
 
 int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
@@ -148,7 +148,7 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
     if (x.advanced) ops::index_put_(x.view, x.indices, source);
     else ops::copy_(x.view, source);
     return 0;
-  });
+  }, "index");
 }
 
 Py_ssize_t tensor_length(PyObject* self) {

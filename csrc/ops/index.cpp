@@ -19,6 +19,10 @@ int64_t checked_index(const char* op, int64_t i, int64_t size) {
   return i < 0 ? i + size : i;
 }
 
+[[noreturn]] void fail_negative(const char* op, int64_t i) {
+  throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) + " is negative; only x[...] counts from the end");
+}
+
 // One flat position per index tuple; the indexed dimensions are the leading ones of `sizes`.
 std::vector<int64_t> flat_positions(const char* op, std::span<const Tensor> indices, const Dims& sizes,
                                     const Dims& strides) {
@@ -134,6 +138,7 @@ void for_gathered(const Tensor& index, int dim, const Dims& shape, const Dims& s
   int64_t base = 0;
   const int64_t* ix = index.data<int64_t>();
   for (int64_t i = 0; i < index.numel(); ++i) {
+    if (ix[i] < 0) fail_negative("gather", ix[i]);
     body(i, base + checked_index("gather", ix[i], shape[dim]) * strides[dim]);
     for (int d = index.rank() - 1; d >= 0; --d) {
       const int64_t step = d == dim ? 0 : strides[d];
@@ -317,7 +322,10 @@ Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index_) {
     throw std::invalid_argument("index_select: index must be a 1-d integer tensor, got " + describe(index_));
   }
   TensorList indices(static_cast<size_t>(d) + 1);
-  indices.back() = index_.rank() ? index_ : unsqueeze(index_, 0);
+  indices.back() = contiguous(to(index_.rank() ? index_ : unsqueeze(index_, 0), DType::Int64));
+  for (int64_t i = 0; i < index_.numel(); ++i) {
+    if (indices.back().data<int64_t>()[i] < 0) fail_negative("index_select", indices.back().data<int64_t>()[i]);
+  }
   return index(input, indices);
 }
 

@@ -126,6 +126,10 @@ Tensor matmul(const Tensor& input, const Tensor& other) {
     fail_shapes("matmul", input, other,
                 "the inner sizes " + std::to_string(k) + " and " + std::to_string(kb) + " differ");
   }
+  for (int i = 3; i <= std::min(a.rank(), b.rank()); ++i) {
+    const int64_t x = a.size(a.rank() - i), z = b.size(b.rank() - i);
+    if (x != z && x != 1 && z != 1) fail_shapes("matmul", input, other, "the batch dimensions do not broadcast");
+  }
   Tensor y;
   if (a.rank() > 2 && b.rank() == 2) {  // one product over all the rows
     Dims shape = a.shape();
