@@ -74,6 +74,7 @@ struct Bound {
     const Argument a{Row::name, parameters().name(static_cast<int>(I)), values[I]};
     if constexpr (std::is_same_v<T, Tensor>) {
       if (a.value == Py_None && !parameters().optional(static_cast<int>(I))) a.fail("a tensor");
+      if (I == 0 && (PyFloat_Check(a.value) || PyLong_Check(a.value))) a.fail("a tensor");
     }
     return FromPython<T>::convert(a);
   }
