@@ -113,10 +113,6 @@ def relu(x):
     return np.where(np.isnan(x), x, np.maximum(x, 0)).astype(x.dtype)
 
 
-def divide(a, b):
-    return np.true_divide(a, b)
-
-
 NAN, INF = np.nan, np.inf
 SMALL = SPECIALS[np.abs(SPECIALS) < 1e20]  # sin and cos of 3e38 need an argument reduction of their own
 EXACT = {"ulp": 0.0, "why": "no rounding at all"}
@@ -159,7 +155,7 @@ ELEMENTWISE = [
     binary(
         "mul", np.multiply, (-3, 3), takes=ALL_INTS, gradient_at=(([0.0, INF], [2.0, 3.0], [2, 3], [0, INF]),), **ONE
     ),
-    binary("div", divide, (-3, 3), (0.4, 3), takes=ALL_INTS, int_result="float", **ONE),
+    binary("div", np.true_divide, (-3, 3), (0.4, 3), takes=ALL_INTS, int_result="float", **ONE),
     binary(
         "pow",
         np.power,

@@ -148,7 +148,7 @@ SMOOTH = [
     lambda x: tg.cat([x[1:], x[:1]]),
     lambda x: tg.stack([x[:, 2], x[:, 0], x[:, 1]], 1),
     lambda x: x[:, ::2] @ x[:2] * 0.3,
-    lambda x: x / (x.std() + 1),
+    lambda x: x / (x.var() + 1),
 ]
 JOINS = [
     lambda a, b: a + b,

@@ -10,6 +10,7 @@ from op_case import flat, in_dtype, leaves_in, reference, tensors
 from op_cases import CASES
 
 torch = pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, about degrees of freedom
 COMPARED = [c for c in CASES if c.parity]
 FLOOR = 2.0  # units in the last place that we may always be off
 

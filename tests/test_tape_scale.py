@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from op_case import flat, in_dtype, tensors
+from op_cases import CASES
 
 NODES = 1_000_000
 
@@ -154,6 +156,29 @@ def test_errors_and_dropped_graphs_do_not_leak():
         step()
     gc.collect()
     assert resident() - before < 8 << 20
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_no_op_keeps_memory(case, rng):
+    """Forward, backward and every error of the op leave as many bytes allocated as they found."""
+    samples = [in_dtype(s, "float32") for s in case.samples(rng)]
+
+    def run():
+        for sample in samples:
+            args = tensors(tg, sample.args, requires_grad=case.differentiable)
+            results = [r for r in flat(case(tg, *args, **sample.kwargs)) if r.requires_grad]
+            if results and sample.grad:
+                sum(r.sum() for r in results).backward()
+        for bad in case.errors:
+            with pytest.raises((ValueError, TypeError, IndexError, RuntimeError)):
+                bad.call(tg)
+
+    run()
+    gc.collect()
+    before = tg.memory_stats()["allocated_bytes"]
+    run()
+    gc.collect()
+    assert tg.memory_stats()["allocated_bytes"] == before
 
 
 def test_reference_counts_are_steady():

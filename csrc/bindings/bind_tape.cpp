@@ -93,12 +93,16 @@ void bind_tape(py::module_& m) {
       "_make_subclass",
       [](const py::type& cls, const Tensor& data, bool requires_grad) {
         if (!data) throw TypeError("_make_subclass: expected a tensor, got None");
+        auto* type = reinterpret_cast<PyTypeObject*>(cls.ptr());
+        if (!PyType_IsSubtype(type, tensor_type())) {
+          throw TypeError(std::string("_make_subclass: expected a subclass of Tensor, got ") + type->tp_name);
+        }
         if (requires_grad && !is_float(data.dtype())) {
           throw std::runtime_error("only float tensors can require grad, got " + describe(data));
         }
         const Tensor t = data.detach();
         t->requires_grad = requires_grad;
-        return py::reinterpret_steal<py::object>(wrap(t, reinterpret_cast<PyTypeObject*>(cls.ptr())));
+        return py::reinterpret_steal<py::object>(wrap(t, type));
       },
       "cls"_a, "data"_a, "requires_grad"_a = false, "The data of a tensor as an instance of a Tensor subclass.");
   bind_optim(m);

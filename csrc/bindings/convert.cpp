@@ -30,6 +30,19 @@ Tensor to_operand(PyObject* o) {
   return tensor_from_numpy_value(o);
 }
 
+Tensor to_operand_beside(PyObject* o, PyObject* other) {
+  if (is_tensor(o)) return unwrap(o);
+  // Beside a float tensor a Python number takes its dtype: made in it at once, it needs no cast.
+  if (is_tensor(other) && is_float(unwrap(other).dtype()) && is_number(o)) {
+    const double value = PyFloat_Check(o) ? PyFloat_AS_DOUBLE(o) : PyLong_AsDouble(o);
+    if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+    Tensor t = Tensor::scalar(value, unwrap(other).dtype());
+    t->wrapped_number = true;
+    return t;
+  }
+  return to_operand(o);
+}
+
 int64_t to_int64(PyObject* o) {
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(o));
   if (!index) throw py::error_already_set();

@@ -13,6 +13,7 @@ namespace tg {
 // A tensor, a number (which promotes as PyTorch's Python scalars do) or a NumPy array or scalar.
 bool is_operand(PyObject* o);
 Tensor to_operand(PyObject* o);
+Tensor to_operand_beside(PyObject* o, PyObject* other);  // the same, where `other` is the op's other operand
 Dims to_dims(PyObject* o);         // an int or a sequence of ints
 int64_t to_int64(PyObject* o);     // anything with __index__, and 0-d integer tensors
 double to_double(PyObject* o);

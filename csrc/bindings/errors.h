@@ -23,7 +23,13 @@ inline void restore_naming(const char* op, pybind11::error_already_set& e) {
   const pybind11::object type = e.type();
   const bool plain = type.is(pybind11::handle(PyExc_TypeError)) || type.is(pybind11::handle(PyExc_ValueError));
   if (!op || !plain) return e.restore();
-  PyErr_SetString(type.ptr(), naming(op, pybind11::str(e.value())).c_str());
+  std::string message;
+  try {
+    message = naming(op, pybind11::str(e.value()));
+  } catch (pybind11::error_already_set&) {  // the message itself cannot be printed
+    return e.restore();
+  }
+  PyErr_SetString(type.ptr(), message.c_str());
 }
 
 // Sets the Python error for the exception in flight, raised while `op` ran (null: no op).

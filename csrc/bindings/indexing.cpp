@@ -21,11 +21,28 @@ Tensor index_tensor(PyObject* o) {
   return t.numel() == 0 ? ops::to(t, DType::Int64) : t;
 }
 
+// True and False, NumPy's too.
+bool is_bool(PyObject* o) {
+  if (PyBool_Check(o)) return true;
+  if (PyLong_CheckExact(o) || PySlice_Check(o)) return false;
+  return !is_tensor(o) && py::hasattr(o, "dtype") && !py::isinstance<py::array>(py::handle(o)) &&
+         py::dtype::from_args(py::object(py::handle(o).attr("dtype"))).kind() == 'b';
+}
+
 // An int, also as a 0-d integer tensor or NumPy integer; bools are masks.
 bool is_integer(PyObject* o) {
-  if (PyBool_Check(o)) return false;
+  if (is_bool(o)) return false;
   if (is_tensor(o)) return false;
   return PyIndex_Check(o) && !PySequence_Check(o);
+}
+
+// A mask of no dimensions: a bool, or a 0-d bool tensor or array.
+std::optional<bool> scalar_mask(PyObject* o) {
+  if (is_bool(o)) return PyObject_IsTrue(o) == 1;
+  if (!is_tensor(o) && !py::isinstance<py::array>(py::handle(o))) return std::nullopt;
+  const Tensor t = index_tensor(o);
+  if (t.rank() != 0 || t.dtype() != DType::Bool) return std::nullopt;
+  return t.item_int64() != 0;
 }
 
 // What a key says: views are taken at once, tensor indices are collected for one gather at the end.
@@ -41,7 +58,7 @@ struct Indexed {
 }
 
 int64_t dims_taken(PyObject* o) {
-  if (o == Py_None || o == Py_Ellipsis || PyBool_Check(o)) return 0;
+  if (o == Py_None || o == Py_Ellipsis || is_bool(o)) return 0;
   if (is_tensor(o) && unwrap(o).dtype() == DType::Bool) return unwrap(o).rank();
   if (PyList_Check(o) || py::isinstance<py::array>(py::handle(o))) {
     const Tensor t = index_tensor(o);
@@ -70,10 +87,10 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
     for (int64_t i = 0; i < skip; ++i) x.indices.emplace_back();
     return;
   }
-  if (PyBool_Check(o)) {  // a mask of no dimensions: a new one of size 0 or 1
+  if (const auto mask = scalar_mask(o)) {  // a new dimension of size 0 or 1
     x.view = ops::unsqueeze(x.view, dim++);
-    x.indices.push_back(Tensor::empty({o == Py_True ? 1 : 0}, DType::Int64));
-    if (o == Py_True) *x.indices.back().data<int64_t>() = 0;
+    x.indices.push_back(Tensor::empty({*mask ? 1 : 0}, DType::Int64));
+    if (*mask) *x.indices.back().data<int64_t>() = 0;
     x.advanced = true;
     return;
   }

@@ -95,11 +95,22 @@ Tensor tensor_from_numpy_value(py::handle value) {
   return t;
 }
 
+namespace {
+
+// What keeps a storage's bytes alive for NumPy. Not the tensor, whose .data may be replaced; for memory borrowed from an
+// array that array, so that going back and forth makes no chain of owners.
+py::object owner_of(const Ref<Storage>& s) {
+  if (s->release) return py::reinterpret_borrow<py::object>(static_cast<PyObject*>(s->owner));
+  return py::capsule(new Ref<Storage>(s), [](void* held) { delete static_cast<Ref<Storage>*>(held); });
+}
+
+}  // namespace
+
 py::object numpy_from_tensor(const Tensor& t) {
   const auto item = static_cast<py::ssize_t>(itemsize(t.dtype()));
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (int64_t s : t.strides()) strides.push_back(s * item);
-  const auto owner = py::reinterpret_steal<py::object>(wrap(t));
+  const py::object owner = owner_of(t->storage);
   py::array a(py::dtype(numpy_name(t.dtype())), shape, strides, t.data(), owner);
   if (t->storage->read_only) a.attr("setflags")(py::arg("write") = false);
   return a;

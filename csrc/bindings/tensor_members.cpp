@@ -179,6 +179,7 @@ struct view_as_method {
 
 template <class Row>
 PyMethodDef define(const char* doc, const char* name = Row::name) {
+  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's lock
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
           METH_FASTCALL | METH_KEYWORDS, doc};
 }
@@ -253,6 +254,9 @@ int set_data(PyObject* self, PyObject* value, void*) {
     if (t->requires_grad && !is_float(source.dtype())) {
       throw std::runtime_error("data: a tensor that requires grad needs float data, got " + describe(source));
     }
+    const bool same_strides = source.strides() == t.strides() || (source.contiguous() && t.contiguous());
+    if (!(source.shape() == t.shape() && same_strides && source.dtype() == t.dtype())) ++t->layout;
+    const Ref<Storage> before = t->storage;  // letting go of it may run Python code, which must not find a half-way state
     t->storage = source->storage;
     t->data = source->data;
     t->numel = source->numel;

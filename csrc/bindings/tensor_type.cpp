@@ -64,14 +64,16 @@ PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
 template <Tensor (*Op)(const Tensor&, const Tensor&)>
 PyObject* binary(PyObject* a, PyObject* b) {
   if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
-  return guarded(static_cast<PyObject*>(nullptr), [&] { return wrap(Op(to_operand(a), to_operand(b))); });
+  return guarded(static_cast<PyObject*>(nullptr), [&] {
+    return wrap(Op(to_operand_beside(a, b), to_operand_beside(b, a)));
+  });
 }
 
 template <Tensor (*Op)(Tensor, const Tensor&)>
 PyObject* in_place(PyObject* a, PyObject* b) {
   if (!is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
   return guarded(static_cast<PyObject*>(nullptr), [&] {
-    Op(unwrap(a), to_operand(b));
+    Op(unwrap(a), to_operand_beside(b, a));
     Py_INCREF(a);
     return a;
   });
@@ -197,7 +199,8 @@ void set_slot(int id, void* value) {
 PyTypeObject* tensor_type() { return type; }
 
 PyObject* wrap(const Tensor& t, PyTypeObject* cls) {
-  if (auto* live = static_cast<PyObject*>(t->py_object)) {
+  // A wrapper without references is being deallocated, and Python code run by that asks for the tensor: it gets another.
+  if (auto* live = static_cast<PyObject*>(t->py_object); live && Py_REFCNT(live) > 0) {
     Py_INCREF(live);
     return live;
   }

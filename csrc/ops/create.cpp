@@ -15,7 +15,7 @@ template <class F>
 void fill_with(const Tensor& out, F&& value) {
   dispatch(out.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    for (int64_t i = 0; i < out.numel(); ++i) out.data<T>()[i] = static_cast<T>(value(i, tag));
+    for (int64_t i = 0; i < out.numel(); ++i) out.data<T>()[i] = convert_element<T>(value(i, tag));
   });
 }
 
@@ -24,7 +24,8 @@ void run_arange(const Call& c, std::span<Tensor> out) {
   if (is_float(out[0].dtype())) {
     fill_with(out[0], [&](int64_t i, auto) { return c.attrs.scalar[0] + static_cast<double>(i) * c.attrs.scalar[1]; });
   } else {
-    fill_with(out[0], [&](int64_t i, auto) { return c.attrs.integer[0] + i * c.attrs.integer[1]; });
+    const auto first = static_cast<uint64_t>(c.attrs.integer[0]), step = static_cast<uint64_t>(c.attrs.integer[1]);
+    fill_with(out[0], [&](int64_t i, auto) { return static_cast<int64_t>(first + static_cast<uint64_t>(i) * step); });
   }
 }
 constexpr Op kArange = {"arange", infer_from_attrs, nullptr, run_arange, nullptr};
@@ -74,8 +75,8 @@ Tensor arange(double start, double end, double step, DType dtype) {
   Attrs a = attrs_for({static_cast<int64_t>(count)}, dtype);
   a.scalar[0] = start;
   a.scalar[1] = step;
-  a.integer[0] = static_cast<int64_t>(start);
-  a.integer[1] = static_cast<int64_t>(step);
+  a.integer[0] = convert_element<int64_t>(start);
+  a.integer[1] = convert_element<int64_t>(step);
   return execute(kArange, {}, a);
 }
 

@@ -63,14 +63,13 @@ void run_binary(const Call& c, std::span<Tensor> out) {
 // A gradient op's inputs are g and then only the operands its functor needs; the kernel has a place for each.
 template <unsigned Needs, int Places>
 void run_gradient(ElementwiseKernel kernel, const Call& c, std::span<Tensor> out) {
-  Tensor in[Places];
-  in[0] = c.in[0];
+  const Tensor* in[Places] = {&c.in[0]};
   size_t next = 1;
   constexpr unsigned bits[3] = {kNeedsA, Places == 4 ? kNeedsB : kNeedsY, kNeedsY};
   for (int p = 1; p < Places; ++p) {
-    if (Needs & bits[p - 1]) in[p] = c.in[next++];
+    if (Needs & bits[p - 1]) in[p] = &c.in[next++];
   }
-  run_loop(kernel, out[0], std::span<const Tensor>(in, Places));
+  run_loop(kernel, out[0], std::span<const Tensor* const>(in));
 }
 
 template <UnaryKernels KernelTable::* Kernels, class F>

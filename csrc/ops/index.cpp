@@ -129,7 +129,9 @@ void run_index_put(const Call& c, std::span<Tensor> out) {
              c.in[1].alias(rest, value_strides, static_cast<int64_t>(i) * inner));
   }
 }
-constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true};
+// Keeps the GIL: the views it makes count references of a tensor that other threads may hold.
+int64_t no_release(const Call&) { return 0; }
+constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true, no_release};
 
 // gather(x, index): attrs.integer[0] = dim. Positions in x of the elements that index names, in index's order.
 template <class F>
@@ -154,7 +156,7 @@ void infer_gather(const Call& c, OutSpec* out) { *out = {c.in[1].shape(), c.in[0
 void run_gather(const Call& c, std::span<Tensor> out) {
   const Tensor& x = c.in[0];
   const int dim = static_cast<int>(c.attrs.integer[0]);
-  dispatch(x.dtype(), [&](auto tag) {
+  dispatch_stored(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     for_gathered(c.in[1], dim, x.shape(), x.strides(), [&](int64_t i, int64_t from) { out[0].data<T>()[i] = x.data<T>()[from]; });
   });
@@ -182,7 +184,7 @@ constexpr Op kGather = {"gather", infer_gather, nullptr, run_gather, gather_vjp,
 // nonzero(x contiguous): the shape depends on the values
 int64_t count_nonzero(const Tensor& x) {
   int64_t n = 0;
-  dispatch(x.dtype(), [&](auto tag) {
+  dispatch_stored(x.dtype(), [&](auto tag) {
     for (int64_t i = 0; i < x.numel(); ++i) n += x.data<decltype(tag)>()[i] != decltype(tag){};
   });
   return n;
@@ -191,7 +193,7 @@ void infer_nonzero(const Call& c, OutSpec* out) { *out = {{count_nonzero(c.in[0]
 void run_nonzero(const Call& c, std::span<Tensor> out) {
   const Tensor& x = c.in[0];
   int64_t* to = out[0].data<int64_t>();
-  dispatch(x.dtype(), [&](auto tag) {
+  dispatch_stored(x.dtype(), [&](auto tag) {
     for (int64_t i = 0; i < x.numel(); ++i) {
       if (x.data<decltype(tag)>()[i] == decltype(tag){}) continue;
       int64_t rest = i;

@@ -35,16 +35,16 @@ void strided_store(char* dst, const void* src, int64_t stride, int64_t n, size_t
 }
 
 // Drops dimensions of size 1 and joins neighbours that every operand walks as one.
-Loop make_loop(const Tensor& out, std::span<const Tensor> in) {
+Loop make_loop(const Tensor& out, std::span<const Tensor* const> in) {
   Loop l;
   l.operands = 1 + static_cast<int>(in.size());
   Dims strides[kMaxOperands + 1];
   for (int k = 0; k < l.operands; ++k) {
-    const Tensor& t = k == 0 ? out : in[static_cast<size_t>(k - 1)];
+    const Tensor* t = k == 0 ? &out : in[static_cast<size_t>(k - 1)];
     if (!t) continue;
-    l.base[k] = t.data<char>();
-    l.item[k] = itemsize(t.dtype());
-    strides[k] = broadcast_strides(t.shape(), t.strides(), out.shape());
+    l.base[k] = t->data<char>();
+    l.item[k] = itemsize(t->dtype());
+    strides[k] = broadcast_strides(t->shape(), t->strides(), out.shape());
   }
   for (int d = out.rank() - 1; d >= 0; --d) {
     if (out.size(d) == 1) continue;
@@ -119,18 +119,19 @@ void run_outer(ElementwiseKernel kernel, const Loop& l, int64_t begin, int64_t e
   }
 }
 
-bool run_flat(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor> in) {
+bool run_flat(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor* const> in) {
   const int64_t n = out.numel();
   const void* base[kMaxOperands] = {};
   int64_t step[kMaxOperands] = {}, bytes[kMaxOperands] = {};
   if (!out.contiguous()) return false;
   for (size_t k = 0; k < in.size(); ++k) {
     if (!in[k]) continue;
-    const bool one = in[k].numel() == 1;
-    if (!one && !(in[k].contiguous() && in[k].shape() == out.shape())) return false;
-    base[k] = in[k].data();
+    const Tensor& t = *in[k];
+    const bool one = t.numel() == 1;
+    if (!one && !(t.contiguous() && t.shape() == out.shape())) return false;
+    base[k] = t.data();
     step[k] = one && n != 1 ? 0 : 1;
-    bytes[k] = step[k] * static_cast<int64_t>(itemsize(in[k].dtype()));
+    bytes[k] = step[k] * static_cast<int64_t>(itemsize(t.dtype()));
   }
   if (n <= kGrain) {
     kernel(n, out.data(), base, step);
@@ -166,6 +167,12 @@ void transpose_tiles(const Loop& l, int64_t begin, int64_t end) {
 }  // namespace
 
 void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor> in) {
+  const Tensor* operands[kMaxOperands];
+  for (size_t k = 0; k < in.size(); ++k) operands[k] = &in[k];
+  run_loop(kernel, out, std::span(operands, in.size()));
+}
+
+void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor* const> in) {
   if (out.numel() == 0 || run_flat(kernel, out, in)) return;
   const Loop l = make_loop(out, in);
   int64_t outer = 1;
@@ -184,7 +191,8 @@ void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tenso
 void run_copy(const Tensor& dst, const Tensor& src) {
   if (dst.numel() == 0) return;
   if (dst.dtype() == src.dtype()) {
-    const Loop l = make_loop(dst, std::span(&src, 1));
+    const Tensor* const operands[] = {&src};
+    const Loop l = make_loop(dst, operands);
     const auto item = static_cast<int64_t>(l.item[0]);
     if (l.rank == 2 && l.stride[0][0] == item && l.stride[1][1] == item && l.stride[1][0] > item) {
       const int64_t grain = std::max<int64_t>(32, kGrain / l.size[0] / 32 * 32);

@@ -9,7 +9,9 @@ namespace tg {
 
 inline constexpr int kMaxOperands = 4;
 
-// out = kernel(in...), each operand broadcast to out's shape. An operand the kernel does not read is an empty Tensor.
+// out = kernel(in...), each operand broadcast to out's shape. An operand the kernel does not read is null.
+// The operands by address: a kernel may run without the GIL, and then no reference may be counted.
+void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor* const> in);
 void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor> in);
 
 // dst = src, cast and broadcast. Transposed copies go in tiles.

@@ -1,4 +1,6 @@
 // matmul and linear: shape rules, the batched product over the GEMM driver, and their gradients.
+#include <atomic>
+#include <new>
 #include <stdexcept>
 
 #include "ops/gemm.h"
@@ -49,7 +51,8 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
   const Dims sa = steps(a), sb = steps(b);
   const int64_t matrix = first.m * first.n, item = static_cast<int64_t>(itemsize(a.dtype()));
   const int64_t count = matrix ? y.numel() / matrix : 0;
-  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, matrix * first.k));
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, matrix) / std::max<int64_t>(1, first.k));
+  std::atomic<bool> out_of_memory = false;  // a task must not throw
   parallel_for(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       GemmArgs g = first;
@@ -62,9 +65,14 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
       g.a = static_cast<const char*>(g.a) + oa * item;
       g.b = static_cast<const char*>(g.b) + ob * item;
       g.c = static_cast<char*>(g.c) + i * matrix * item;
-      gemm(g);
+      try {
+        gemm(g);
+      } catch (const std::bad_alloc&) {
+        out_of_memory = true;
+      }
     }
   });
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 int64_t matmul_work(const Call& c) {

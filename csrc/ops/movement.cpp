@@ -70,7 +70,11 @@ void infer_cat(const Call& c, OutSpec* out) {
   const int dim = static_cast<int>(c.attrs.integer[0]);
   Dims shape = c.in[0].shape();
   shape[dim] = 0;
-  for (const Tensor& t : c.in) shape[dim] += t.size(dim);
+  for (const Tensor& t : c.in) {
+    if (__builtin_add_overflow(shape[dim], t.size(dim), &shape[dim])) {
+      throw std::invalid_argument("cat: the result has more elements than can be addressed");
+    }
+  }
   *out = {shape, c.in[0].dtype()};
 }
 void run_cat(const Call& c, std::span<Tensor> out) {
@@ -219,7 +223,7 @@ Tensor slice(const Tensor& input, int64_t dim, int64_t start, int64_t length, in
   Attrs attrs;
   attrs.integer[0] = dim;
   attrs.integer[1] = start;
-  attrs.dims = {length, step};
+  attrs.dims = {length, length > 1 ? step : 1};  // a step beyond the end could overflow the stride
   return execute(kSlice, {input}, attrs);
 }
 

@@ -32,11 +32,12 @@ inline DType compute_dtype(const char* op, Domain domain, const Tensor& a, const
 
 // A Python number becomes a constant of that dtype; a tensor is converted by an op, so that gradients flow back.
 inline Tensor cast(const Tensor& t, DType dtype) {
+  if (t.dtype() == dtype) return t;
   if (t->wrapped_number) {
     return is_float(dtype) || is_float(t.dtype()) ? Tensor::scalar(t.item_double(), dtype)
                                                   : Tensor::scalar(t.item_int64(), dtype);
   }
-  return t.dtype() == dtype ? t : ops::to(t, dtype);
+  return ops::to(t, dtype);
 }
 
 }  // namespace tg

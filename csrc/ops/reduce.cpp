@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
+#include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
 #include "threads/parallel.h"
@@ -173,6 +174,17 @@ void run_index(const Call& c, std::span<Tensor> out) {
 constexpr Op kArgmax = {"argmax", infer_extreme_index, nullptr, run_index<&KernelTable::argmax>, nullptr};
 constexpr Op kArgmin = {"argmin", infer_extreme_index, nullptr, run_index<&KernelTable::argmin>, nullptr};
 
+// The square root of a variance. Where that is 0 its gradient is 0, PyTorch's convention, and not inf * 0.
+void infer_root(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
+void run_root(const Call& c, std::span<Tensor> out) {
+  run_loop(kernels().sqrt.forward[static_cast<int>(c.in[0].dtype())], out[0], c.in);
+}
+void root_vjp(Backward& b) {
+  const Tensor y = b.output(), zero = Tensor::number(0.0);
+  b.set(0, ops::where(ops::eq(y, zero), zero, ops::div(b.g, ops::add(y, y))));
+}
+constexpr Op kRoot = {"std", infer_root, nullptr, run_root, root_vjp, {kSaveOutput}};
+
 // Brings the reduced dimensions together, at the end where they are apart, and runs `op` over them.
 Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim) {
   const int rank = input.rank();
@@ -213,9 +225,10 @@ Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim,
 
 ops::MaybeDims as_dims(ops::MaybeDim dim) { return dim ? ops::MaybeDims(Dims{*dim}) : ops::MaybeDims(); }
 
+// Narrow integers are added up in int64: modulo their own size the sum is the same.
 Tensor to_sum_dtype(const Tensor& input, ops::MaybeDType dtype) {
-  if (dtype) return ops::to(input, *dtype);
-  return is_integral(input.dtype()) ? ops::to(input, DType::Int64) : input;
+  const Tensor x = dtype ? ops::to(input, *dtype) : input;
+  return is_integral(x.dtype()) ? ops::to(x, DType::Int64) : x;
 }
 
 ops::MinMax extreme(const char* name, const Op& reduce_op, const Op& index_op,
@@ -239,7 +252,8 @@ ops::MinMax extreme(const char* name, const Op& reduce_op, const Op& index_op,
 namespace ops {
 
 Tensor sum(const Tensor& input, const MaybeDims& dim, bool keepdim, MaybeDType dtype) {
-  return reduce_dims(kSum, to_sum_dtype(input, dtype), dim, keepdim);
+  const Tensor total = reduce_dims(kSum, to_sum_dtype(input, dtype), dim, keepdim);
+  return dtype ? to(total, *dtype) : total;
 }
 
 Tensor mean(const Tensor& input, const MaybeDims& dim, bool keepdim, MaybeDType dtype) {
@@ -279,12 +293,12 @@ Tensor var(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdi
   const Tensor centered = sub(input, mean(input, dim, true));
   const Tensor total = sum(square(centered), dim, keepdim);
   const int64_t n = total.numel() ? input.numel() / total.numel() : 0;
-  const int64_t divisor = n - correction.value_or(unbiased ? 1 : 0);
-  return div(total, Tensor::number(static_cast<double>(std::max<int64_t>(divisor, 0))));
+  const double divisor = static_cast<double>(n) - static_cast<double>(correction.value_or(unbiased ? 1 : 0));
+  return div(total, Tensor::number(std::max(divisor, 0.0)));
 }
 
 Tensor std(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {
-  return sqrt(var(input, dim, unbiased, keepdim, correction));
+  return execute(kRoot, {var(input, dim, unbiased, keepdim, correction)});
 }
 
 Tensor sum_to(const Tensor& input, const Dims& shape) {

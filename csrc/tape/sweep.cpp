@@ -63,7 +63,7 @@ class Sweep {
   void seed(const Tensor& root, const Tensor& gradient) {
     Edge e;
     if (root->grad_fn) e.node = root->grad_fn;
-    else e.leaf = root.ref();
+    else e.leaf = root.ref(), e.layout = root->layout;
     deliver(e, gradient);
   }
 
@@ -86,10 +86,10 @@ class Sweep {
   void visit(Pending& p) {
     Node& node = p.node();
     if (!into_.empty()) collect(node, p.gradient);
-    Tensor few[2];
+    Tensor few[Node::kInline];
     std::vector<Tensor> more;
-    if (node.inputs > 2) more.resize(static_cast<size_t>(node.inputs));
-    const std::span<Tensor> grads = node.inputs > 2 ? std::span(more) : std::span(few, 2);
+    if (node.inputs > Node::kInline) more.resize(static_cast<size_t>(node.inputs));
+    const std::span<Tensor> grads = more.empty() ? std::span<Tensor>(few) : std::span<Tensor>(more);
     Backward step{node, p.gradient, grads};
     node.op->vjp(step);
     for (int i = 0; i < node.inputs; ++i) {
@@ -111,7 +111,7 @@ class Sweep {
   }
 
   void deliver(const Edge& e, Tensor g) {
-    const Dims& want = e.leaf ? e.leaf->shape : static_cast<Node&>(*e.node).shape;
+    const Dims& want = e.leaf ? e.checked_leaf().shape : static_cast<Node&>(*e.node).shape;
     bool owned = false;
     if (!(g.shape() == want)) {
       g = tape_ops::sum_to(g, want);

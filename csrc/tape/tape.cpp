@@ -13,7 +13,13 @@ Edge edge_to(const Tensor& t) {
   Edge e;
   if (t->grad_fn) e.node = t->grad_fn;
   else if (t->requires_grad) e.leaf = t.ref();
+  e.layout = t->layout;
   return e;
+}
+
+[[noreturn]] void fail_replaced(const char* op, const Tensor& t) {
+  throw std::runtime_error(std::string(op) + ": the .data of a tensor used in the forward pass was replaced by " +
+                           describe(t) + ", of another shape, strides or dtype, so its gradient cannot be computed");
 }
 
 [[noreturn]] void fail_released(const Node& node) {
@@ -23,6 +29,7 @@ Edge edge_to(const Tensor& t) {
 }
 
 const Tensor& checked(const Node& node, const Saved& s, const char* what) {
+  if (s.tensor->layout != s.layout) fail_replaced(node.op->name, s.tensor);
   if (s.tensor->storage->version != s.version) {
     throw std::runtime_error(std::string(node.op->name) + ": its " + what + " " + describe(s.tensor) +
                              ", needed for the gradient, was modified in place after the forward pass (version " +
@@ -43,8 +50,13 @@ void Node::release() {
   if (many) many->saved.clear();
 }
 
+const TensorImpl& Edge::checked_leaf() const {
+  if (leaf->layout != layout) fail_replaced("backward", Tensor(leaf));
+  return *leaf;
+}
+
 const Attrs& no_attrs() {
-  static const Attrs none;
+  static const Attrs none{};
   return none;
 }
 
@@ -52,12 +64,12 @@ const Attrs& Backward::attrs() const { return node.attrs ? *node.attrs : no_attr
 
 const Dims& Backward::input_shape(int i) const {
   const Edge& e = node.edge(i);
-  return e.leaf ? e.leaf->shape : static_cast<Node&>(*e.node).shape;
+  return e.leaf ? e.checked_leaf().shape : static_cast<Node&>(*e.node).shape;
 }
 
 DType Backward::input_dtype(int i) const {
   const Edge& e = node.edge(i);
-  return e.leaf ? e.leaf->dtype : static_cast<Node&>(*e.node).dtype;
+  return e.leaf ? e.checked_leaf().dtype : static_cast<Node&>(*e.node).dtype;
 }
 
 Tensor Backward::input(int i) const {
@@ -88,7 +100,7 @@ void record(const Call& call, std::span<Tensor> out, bool in_place) {
   node.shape = out[0].shape();
   node.dtype = out[0].dtype();
   if (&call.attrs != &no_attrs()) node.attrs = std::make_unique<Attrs>(call.attrs);
-  if (node.inputs > 2) {
+  if (node.inputs > Node::kInline) {
     node.many = std::make_unique<Node::Many>();
     node.many->edges.resize(call.in.size());
     node.many->saved.resize(call.in.size());
@@ -98,9 +110,9 @@ void record(const Call& call, std::span<Tensor> out, bool in_place) {
     node.edge(i) = edge_to(call.in[static_cast<size_t>(i)]);
     if (node.edge(i)) saves |= call.op.saves[std::min(i, 2)];
   }
-  for (int i = 0; i < std::min(node.inputs, 29); ++i) {
+  for (int i = 0; i < node.inputs; ++i) {  // bit 28 stands for the inputs from 28 on
     const Tensor& t = call.in[static_cast<size_t>(i)];
-    if (saves >> i & 1) node.saved_input(i) = {t, t->storage->version};
+    if (saves >> std::min(i, 28) & 1) node.saved_input(i) = {t, t->storage->version, t->layout};
   }
   if (saves & kSaveOutput) node.saved_output(0) = {out[0].detach(), out[0]->storage->version + (in_place ? 1 : 0)};
   if (saves & kSaveSecond) node.saved_output(1) = {out[1], 0};

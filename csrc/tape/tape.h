@@ -9,10 +9,11 @@
 
 namespace tg {
 
-// A tensor kept for the backward pass, with the version its storage had.
+// A tensor kept for the backward pass, with the version its storage had and its count of layouts.
 struct Saved {
   Tensor tensor;
   uint32_t version = 0;
+  uint32_t layout = 0;
 };
 
 struct Node;
@@ -21,7 +22,9 @@ struct Node;
 struct Edge {
   Ref<GraphNode> node;
   Ref<TensorImpl> leaf;
+  uint32_t layout = 0;  // of the leaf
   explicit operator bool() const { return node || leaf; }
+  const TensorImpl& checked_leaf() const;  // throws where the leaf's .data has another layout by now
 };
 
 // One recorded execution of an op. Numbered in order of execution.
@@ -33,9 +36,10 @@ struct Node : GraphNode {
   std::unique_ptr<Attrs> attrs;        // null: the op was run with none
   Dims shape;                          // of the output, and so of the incoming gradient
   DType dtype = DType::Float32;
-  Edge edges_inline[2];
-  Saved saved_inline[4];               // inputs 0 and 1, then the outputs
-  struct Many {                        // for ops with more than two inputs
+  static constexpr int kInline = 3;
+  Edge edges_inline[kInline];
+  Saved saved_inline[kInline + 2];     // inputs 0 to 2, then the outputs
+  struct Many {                        // for ops with more inputs
     std::vector<Edge> edges;
     std::vector<Saved> saved;
   };
@@ -43,7 +47,7 @@ struct Node : GraphNode {
 
   Edge& edge(int i) { return many ? many->edges[static_cast<size_t>(i)] : edges_inline[i]; }
   Saved& saved_input(int i) { return many ? many->saved[static_cast<size_t>(i)] : saved_inline[i]; }
-  Saved& saved_output(int i) { return saved_inline[2 + i]; }
+  Saved& saved_output(int i) { return saved_inline[kInline + i]; }
   void release();
   static void* operator new(size_t n) { return allocate(n); }
   static void operator delete(void* p, size_t n) { deallocate(p, n); }

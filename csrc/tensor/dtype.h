@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace tg {
 
@@ -33,6 +34,22 @@ decltype(auto) dispatch(DType t, F&& f) {
     case DType::Int64: return f(int64_t{});
     case DType::Float32: return f(float{});
     default: return f(double{});
+  }
+}
+
+// The same for reading elements: bools as bytes, which in memory shared with others need not be 0 or 1.
+template <class F>
+decltype(auto) dispatch_stored(DType t, F&& f) {
+  return t == DType::Bool ? f(uint8_t{}) : dispatch(t, f);
+}
+
+// A float cast to an integer type: truncated, modulo 2^bits; nan and values beyond int64 give that of its lowest value.
+template <class T, class From>
+T convert_element(From x) {
+  if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && std::is_floating_point_v<From>) {
+    return static_cast<T>(x >= From(-0x1p63) && x < From(0x1p63) ? static_cast<int64_t>(x) : INT64_MIN);
+  } else {
+    return static_cast<T>(x);
   }
 }
 

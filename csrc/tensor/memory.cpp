@@ -232,13 +232,14 @@ inline void count_allocation(ThreadCache* cache, size_t bytes, bool hit) {
   }
 }
 
-void* fresh_block(size_t size) {
+void* fresh_block(size_t size, size_t bytes) {
   void* p = system_allocate(size);
   if (p == nullptr) {
     empty_cache();
     p = system_allocate(size);
     if (p == nullptr) throw std::bad_alloc();
   }
+  ASAN_POISON_MEMORY_REGION(static_cast<char*>(p) + bytes, size - bytes);
   return p;
 }
 
@@ -254,7 +255,7 @@ void* allocate_large(size_t bytes) {
     ASAN_UNPOISON_MEMORY_REGION(p, bytes);
   } else {
     if (live + bytes + machine().cache_limit > limit) g_shared.release_large();
-    p = fresh_block(c.size);
+    p = fresh_block(c.size, bytes);
   }
   count_allocation(cache, bytes, hit);
   return p;
@@ -267,7 +268,7 @@ void* allocate(size_t bytes) {
   ThreadCache* const cache = thread_cache();
   const SizeClass c = size_class(bytes);
   if (cache == nullptr) {
-    void* const p = fresh_block(c.size);
+    void* const p = fresh_block(c.size, bytes);
     count_allocation(cache, bytes, false);
     return p;
   }
@@ -279,7 +280,7 @@ void* allocate(size_t bytes) {
   FreeList& list = cache->lists[c.index];
   SmallBlock* const b = list.head;
   if (b == nullptr) {
-    void* const p = fresh_block(c.size);
+    void* const p = fresh_block(c.size, bytes);
     count_allocation(cache, bytes, false);
     return p;
   }

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 #include "tensor/memory.h"
 #include "tensor/ref.h"
@@ -17,14 +18,19 @@ struct Storage {
   void* owner = nullptr;        // of borrowed memory
   void (*release)(void* owner) = nullptr;
 
+  // Small storages lie in one block with their bytes: one trip to the pool instead of two.
+  static constexpr size_t kHeader = 64, kTogether = 4096;
   static Ref<Storage> make(size_t bytes) {
-    Ref<Storage> s(new Storage);
-    s->data = static_cast<char*>(allocate(bytes));
+    const bool together = bytes <= kTogether;
+    char* block = static_cast<char*>(allocate(kHeader + (together ? bytes : 0)));
+    Ref<Storage> s(new (block) Storage);
+    if (!together) s->data = static_cast<char*>(allocate(bytes));
+    else s->data = block + kHeader;
     s->bytes = bytes;
     return s;
   }
   static Ref<Storage> borrow(void* data, size_t bytes, bool read_only, void* owner, void (*release)(void*)) {
-    Ref<Storage> s(new Storage);
+    Ref<Storage> s(new (allocate(kHeader)) Storage);
     s->data = static_cast<char*>(data);
     s->bytes = bytes;
     s->read_only = read_only;
@@ -33,12 +39,14 @@ struct Storage {
     return s;
   }
   static void destroy(Storage* s) {
+    const bool together = !s->release && s->data == reinterpret_cast<char*>(s) + kHeader;
     if (s->release) s->release(s->owner);
-    else if (s->data) deallocate(s->data, s->bytes);
-    delete s;
+    else if (s->data && !together) deallocate(s->data, s->bytes);
+    const size_t block = kHeader + (together ? s->bytes : 0);
+    s->~Storage();
+    deallocate(s, block);
   }
-  static void* operator new(size_t n) { return allocate(n); }
-  static void operator delete(void* p, size_t n) { deallocate(p, n); }
 };
+static_assert(sizeof(Storage) <= Storage::kHeader);
 
 }  // namespace tg

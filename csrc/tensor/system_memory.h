@@ -14,12 +14,17 @@
 
 #include "tensor/memory.h"
 
-// Under AddressSanitizer cached blocks are poisoned, so that a use after free is seen in spite of the cache.
-#if defined(__SANITIZE_ADDRESS__)
+// Under AddressSanitizer cached blocks and the slack of size classes are poisoned, so that it sees wrong uses of them.
+#if defined(__has_feature)
+#define TG_HAS_FEATURE(x) __has_feature(x)
+#else
+#define TG_HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || TG_HAS_FEATURE(address_sanitizer)
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(p, n) static_cast<void>(0)
-#define ASAN_UNPOISON_MEMORY_REGION(p, n) static_cast<void>(0)
+#define ASAN_POISON_MEMORY_REGION(p, n) (static_cast<void>(p), static_cast<void>(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) (static_cast<void>(p), static_cast<void>(n))
 #endif
 
 namespace tg {

@@ -32,7 +32,7 @@ Graveyard<T>& graveyard() {
 template <class T>
 Tensor make_scalar(T value, DType dtype) {
   Tensor t = Tensor::empty({}, dtype);
-  dispatch(dtype, [&](auto tag) { *t.data<decltype(tag)>() = static_cast<decltype(tag)>(value); });
+  dispatch(dtype, [&](auto tag) { *t.data<decltype(tag)>() = convert_element<decltype(tag)>(value); });
   return t;
 }
 
@@ -82,11 +82,13 @@ Tensor Tensor::alias(const Dims& shape, const Dims& strides, int64_t offset) con
 }
 
 double Tensor::item_double() const {
-  return dispatch(dtype(), [&](auto tag) { return static_cast<double>(*data<decltype(tag)>()); });
+  if (dtype() == DType::Bool) return *data<uint8_t>() != 0;
+  return dispatch_stored(dtype(), [&](auto tag) { return static_cast<double>(*data<decltype(tag)>()); });
 }
 
 int64_t Tensor::item_int64() const {
-  return dispatch(dtype(), [&](auto tag) { return static_cast<int64_t>(*data<decltype(tag)>()); });
+  if (dtype() == DType::Bool) return *data<uint8_t>() != 0;
+  return dispatch_stored(dtype(), [&](auto tag) { return convert_element<int64_t>(*data<decltype(tag)>()); });
 }
 
 std::string describe(const Tensor& t) { return std::string(name(t.dtype())) + " " + to_string(t.shape()); }

@@ -25,6 +25,7 @@ struct TensorImpl {
   bool contiguous = true;
   bool requires_grad = false;   // set by the user on a leaf; a result has grad_fn instead
   bool wrapped_number = false;  // a Python number: promotes by category only
+  uint32_t layout = 0;          // counts replacements of .data by one of another shape, strides or dtype
   Dims shape, strides;
   Ref<GraphNode> grad_fn;
   Ref<TensorImpl> grad;

@@ -187,7 +187,7 @@ void Pool::start_workers(int wanted) {
   pthread_sigmask(SIG_SETMASK, &all, &old);
   try {
     for (; workers < wanted; ++workers) std::thread([this] { worker_main(); }).detach();
-  } catch (const std::system_error&) {  // no more threads to be had: work with those there are
+  } catch (const std::exception&) {  // no more threads, or no memory for one, to be had: work with those there are
     int n = wanted + 1;
     g_num_threads.compare_exchange_strong(n, workers + 1);
   }

@@ -1,7 +1,10 @@
 """Size, the type of Tensor.shape, and the (values, indices) pair of max and min along a dimension."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ._core import Tensor
 
 
 class Size(tuple):
@@ -27,5 +30,5 @@ class Size(tuple):
 class ValuesIndices(NamedTuple):
     """Result of max and min along a dimension: the extreme values and their positions."""
 
-    values: object
-    indices: object
+    values: "Tensor"
+    indices: "Tensor"
