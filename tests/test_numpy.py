@@ -194,10 +194,9 @@ def test_matmul_and_comparison_with_an_array():
     assert isinstance(a < t, tg.Tensor) and (a < t).tolist() == [[False, True], [True, True]]
 
 
-def test_subclass_of_array_and_masked():
+def test_masked_array():
     m = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
     assert tuple(tg.tensor(np.asarray(m)).shape) == (3,)
-    assert tg.tensor(np.matrix([[1.0, 2.0]])).tolist() == [[1, 2]]
 
 
 def test_in_place_on_array_memory_reaches_the_array():

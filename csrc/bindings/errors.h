@@ -40,8 +40,8 @@ inline void set_python_error(const char* op) noexcept {
     restore_naming(op, e);
   } catch (const TypeError& e) {
     PyErr_SetString(PyExc_TypeError, naming(op, e.what()).c_str());
-  } catch (const std::bad_alloc&) {
-    PyErr_SetString(PyExc_MemoryError, naming(op, "not enough memory for the result").c_str());
+  } catch (const std::bad_alloc& e) {
+    PyErr_SetString(PyExc_MemoryError, naming(op, e.what()).c_str());
   } catch (const std::out_of_range& e) {
     PyErr_SetString(PyExc_IndexError, naming(op, e.what()).c_str());
   } catch (const std::invalid_argument& e) {

@@ -58,7 +58,9 @@ struct stride_method {
   static constexpr const char *name = "stride", *params = "self, dim=None";
   static py::object run(const Tensor& t, ops::MaybeDim dim) {
     if (dim) return py::int_(t.strides()[normalize_dim("stride", *dim, t.rank())]);
-    return py::tuple(size_object(t.strides()));
+    py::tuple strides(static_cast<size_t>(t.rank()));
+    for (int i = 0; i < t.rank(); ++i) strides[static_cast<size_t>(i)] = t.strides()[i];
+    return strides;
   }
   static constexpr auto fn = &run;
 };
@@ -147,7 +149,12 @@ struct to_method {
 };
 template <DType T>
 struct cast_method {
-  static constexpr const char *name = "cast", *params = "self";
+  static constexpr const char *name = T == DType::Float32   ? "float"
+                                      : T == DType::Float64 ? "double"
+                                      : T == DType::Int64   ? "long"
+                                      : T == DType::Int32   ? "int"
+                                                            : "bool",
+                              *params = "self";
   static Tensor run(const Tensor& t) { return ops::to(t, T); }
   static constexpr auto fn = &run;
 };
@@ -294,11 +301,11 @@ std::vector<PyMethodDef> tensor_methods() {
       define<to_method>("The tensor in another dtype (itself where it has that dtype already)."),
       define<to_method>("The tensor in another dtype.", "type"),
       define<to_method>("The tensor in the dtype of another one.", "type_as"),
-      define<cast_method<DType::Float32>>("Cast to float32.", "float"),
-      define<cast_method<DType::Float64>>("Cast to float64.", "double"),
-      define<cast_method<DType::Int64>>("Cast to int64.", "long"),
-      define<cast_method<DType::Int32>>("Cast to int32.", "int"),
-      define<cast_method<DType::Bool>>("Cast to bool: True where nonzero.", "bool"),
+      define<cast_method<DType::Float32>>("Cast to float32."),
+      define<cast_method<DType::Float64>>("Cast to float64."),
+      define<cast_method<DType::Int64>>("Cast to int64."),
+      define<cast_method<DType::Int32>>("Cast to int32."),
+      define<cast_method<DType::Bool>>("Cast to bool: True where nonzero."),
       define<uniform_method>("Fills the tensor with draws from [from_, to)."),
       define<normal_method>("Fills the tensor with normal draws."),
       define<expand_as_method>("expand() to another tensor's shape."),

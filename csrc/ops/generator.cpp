@@ -1,6 +1,7 @@
 // MT19937 and the uniform, integer and permutation draws of PyTorch's CPU generator.
 #include "ops/generator.h"
 
+#include <random>
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -135,7 +136,11 @@ void Generator::set_state(const uint8_t* bytes, size_t size) {
 }
 
 Generator& default_generator() {
-  static Generator* const generator = new Generator;  // never destroyed: tensors may outlive static destructors
+  // Unseeded programs differ from run to run, as PyTorch's do. Never destroyed: tensors may outlive static destructors.
+  static Generator* const generator = [] {
+    std::random_device device;
+    return new Generator(uint64_t{device()} << 32 | device());
+  }();
   return *generator;
 }
 

@@ -1,7 +1,9 @@
 // Dtypes: sizes, names and PyTorch's promotion rules.
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 namespace tg {
@@ -43,11 +45,16 @@ decltype(auto) dispatch_stored(DType t, F&& f) {
   return t == DType::Bool ? f(uint8_t{}) : dispatch(t, f);
 }
 
-// A float cast to an integer type: truncated, modulo 2^bits; nan and values beyond int64 give that of its lowest value.
+// A float cast to an integer type is truncated; nan and what is out of range give the lowest value, as x86 and so the
+// kernels have it. uint8 goes through int32.
 template <class T, class From>
 T convert_element(From x) {
   if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool> && std::is_floating_point_v<From>) {
-    return static_cast<T>(x >= From(-0x1p63) && x < From(0x1p63) ? static_cast<int64_t>(x) : INT64_MIN);
+    using Int = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+    constexpr double bound = sizeof(T) == 8 ? 0x1p63 : 0x1p31;
+    const double truncated = std::trunc(static_cast<double>(x));
+    const bool fits = truncated >= -bound && truncated < bound;
+    return static_cast<T>(fits ? static_cast<Int>(truncated) : std::numeric_limits<Int>::min());
   } else {
     return static_cast<T>(x);
   }

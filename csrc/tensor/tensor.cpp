@@ -58,7 +58,13 @@ Tensor Tensor::empty(const Dims& shape, DType dtype) {
   t->dtype = dtype;
   t->shape = shape;
   t->strides = contiguous_strides(shape);
-  t->storage = Storage::make(static_cast<size_t>(t->numel) * itemsize(dtype));
+  const size_t bytes = static_cast<size_t>(t->numel) * itemsize(dtype);
+  try {
+    t->storage = Storage::make(bytes);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(std::string("not enough memory for a ") + name(dtype) + " tensor of shape " + to_string(shape) +
+                      ": " + std::to_string(bytes) + " bytes");
+  }
   t->data = t->storage->data;
   return Tensor(std::move(t));
 }

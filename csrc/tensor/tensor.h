@@ -1,5 +1,7 @@
 // Tensor: a cheap handle to storage, dtype, shape, strides and its place in the autodiff graph.
 #pragma once
+#include <new>
+#include <string>
 #include <vector>
 
 #include "tensor/dtype.h"
@@ -8,6 +10,13 @@
 #include "tensor/storage.h"
 
 namespace tg {
+
+// bad_alloc that says for what.
+struct OutOfMemory : std::bad_alloc {
+  explicit OutOfMemory(std::string why) : message(std::move(why)) {}
+  const char* what() const noexcept override { return message.c_str(); }
+  std::string message;
+};
 
 // What a tensor knows of the tape's nodes. Destruction goes through a queue, so that long chains do not recurse.
 struct GraphNode {

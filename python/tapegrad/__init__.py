@@ -17,12 +17,15 @@ from .fit import fit as fit  # at once: a later import of tapegrad.fit would put
 
 
 def __getattr__(name):
-    if name == "datasets":  # imported when first asked for: its readers need modules that training does not
-        from importlib import import_module
+    # Imported when first asked for: they need modules that training does not.
+    from importlib import import_module
 
+    if name == "datasets":
         return import_module(".datasets", __name__)
+    if name in ("save", "load"):
+        return getattr(import_module(".checkpoint", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), "datasets"])
+    return sorted([*globals(), "datasets", "load", "save"])

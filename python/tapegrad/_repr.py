@@ -1,6 +1,6 @@
-"""How tensors print: PyTorch's form, with numbers laid out by NumPy."""
+"""How tensors print: PyTorch's digits and layout."""
 
-import numpy as np
+from math import isfinite
 
 from . import _core
 from ._core import Tensor
@@ -16,8 +16,8 @@ class GradFn:
         self._sequence = sequence
 
     def name(self):
-        """PyTorch's style of name: the op in capitals, then Backward."""
-        return "".join(part.capitalize() for part in self._name.split("_")) + "Backward"
+        """PyTorch's style of name: the op in capitals, then Backward0."""
+        return "".join(part.capitalize() for part in self._name.split("_")) + "Backward0"
 
     def __eq__(self, other):
         return isinstance(other, GradFn) and self._sequence == other._sequence
@@ -29,65 +29,85 @@ class GradFn:
         return f"<{self.name()}>"
 
 
-def _format_float(values):
-    """A formatter for one array: integers as '1.', others with four decimals, extremes in scientific notation."""
-    finite = values[np.isfinite(values)]
-    if finite.size == 0 or np.all(finite == np.trunc(finite)) and np.max(np.abs(finite)) < 1e8:
-        width = max((len(f"{v:.0f}.") for v in values.flat), default=0)
-        return lambda v: (f"{v:.0f}." if np.isfinite(v) else str(float(v))).rjust(width)
-    size = np.abs(finite[finite != 0])
-    scientific = size.max() >= 1e8 or size.min() < 1e-4 or size.max() / size.min() > 1e3
-    form = "{:.4e}" if scientific else "{:.4f}"
-    width = max(len(form.format(v)) for v in values.flat)
-    return lambda v: form.format(v).rjust(width)
+_THRESHOLD, _EDGE, _LINE = 1000, 3, 80  # larger tensors show only the edges of each dimension
+_DOTS = "..."
 
 
-def _shown(values, threshold=1000, edge=3):
-    """The elements that a summarised print shows, for the common width."""
-    if values.size <= threshold:
-        return values
-    for axis, n in enumerate(values.shape):
-        if n > 2 * edge:
-            values = np.take(values, [*range(edge), *range(n - edge, n)], axis)
-    return values
+def _shown(values, shortened):
+    """The elements of an array as nested lists, where left out with "..." in their place."""
+    if values.ndim == 0:
+        return values.item()
+    if shortened and len(values) > 2 * _EDGE:
+        first, last = values[:_EDGE], values[-_EDGE:]
+        return [*(_shown(v, True) for v in first), _DOTS, *(_shown(v, True) for v in last)]
+    return [_shown(v, shortened) for v in values] if values.ndim > 1 else values.tolist()
+
+
+def _numbers(nested):
+    """The numbers in what `_shown` gives, one after another."""
+    if not isinstance(nested, list):
+        return [nested] if nested is not _DOTS else []
+    return [number for part in nested for number in _numbers(part)]
+
+
+def _formatter(numbers):
+    """A function from a number to its text: '1.' where all are whole, else four decimals or scientific notation."""
+    if not isinstance(numbers[0], float):
+        width = max(len(str(v)) for v in numbers)
+        return lambda v: str(v).rjust(width)
+    measured = [v for v in numbers if v != 0 and isfinite(v)]  # neither 0 nor nan and inf count for the form
+    low, high = min(map(abs, measured), default=1.0), max(map(abs, measured), default=1.0)
+    whole = all(v.is_integer() for v in measured)
+    scientific = high / low > 1e3 or high > 1e8 or (low < 1e-4 and not whole)
+    form = ".4e" if scientific else ".0f" if whole else ".4f"
+    dot = "." if whole and not scientific else ""
+    width = max((len(f"{v:{form}}{dot}") for v in measured), default=1)
+    return lambda v: (f"{v:{form}}{dot}" if isfinite(v) else str(v)).rjust(width)
+
+
+def _layout(nested, text, indent):
+    """The text of nested lists: rows broken to fit the line, a blank line more for every dimension above."""
+    if not isinstance(nested, list):
+        return text(nested)
+    depth, inner = 1, next((part for part in nested if part is not _DOTS), None)
+    while isinstance(inner, list):
+        depth, inner = depth + 1, inner[0]
+    new_line = "\n" * max(depth - 1, 1) + " " * (indent + 1)
+    if depth > 1:
+        parts = [_DOTS if part is _DOTS else _layout(part, text, indent + 1) for part in nested]
+        return "[" + ("," + new_line).join(parts) + "]"
+    parts = [" " + _DOTS if part is _DOTS else text(part) for part in nested]
+    per_line = max(1, (_LINE - indent) // (len(text(inner)) + 2))
+    lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
+    return "[" + ("," + new_line).join(lines) + "]"
 
 
 def tensor_repr(t):
     """repr() of a tensor: values, then dtype and grad_fn where they are not the default."""
-    values = t.detach().numpy()
-    prefix = "tensor("
+    values, prefix, default = t.detach().numpy(), "tensor(", _core.get_default_dtype()
+    extras = []
     if values.size == 0:
-        body = "[]" if t.ndim == 1 else f"[], size={tuple(t.shape)}"
-    elif values.ndim == 0:
-        body = format_scalar(values)
+        out = prefix + "[]"
+        if t.ndim != 1:
+            extras.append(f"size={tuple(t.shape)}")
     else:
-        formatter = {}
-        if values.dtype.kind == "f":
-            formatter = {"float_kind": _format_float(_shown(values).astype(np.float64))}
-        body = np.array2string(
-            values, separator=", ", prefix=prefix, threshold=1000, edgeitems=3, max_line_width=80, formatter=formatter
-        )
-    parts = [body]
-    natural = (_core.get_default_dtype(), _core.int64, _core.bool)
-    if t.dtype not in natural or (values.size == 0 and t.dtype is not natural[0]):
-        parts.append(f"dtype={t.dtype!r}")
+        shown = _shown(values, values.size > _THRESHOLD)
+        out = prefix + _layout(shown, _formatter(_numbers(shown)), len(prefix))
+    if t.dtype is not default and (values.size == 0 or t.dtype not in (_core.int64, _core.bool)):
+        extras.append(f"dtype={t.dtype!r}")
     if t.grad_fn is not None:
-        parts.append(f"grad_fn={t.grad_fn!r}")
+        extras.append(f"grad_fn={t.grad_fn!r}")
     elif t.requires_grad:
-        parts.append("requires_grad=True")
-    return prefix + ", ".join(parts) + ")"
-
-
-def format_scalar(value):
-    """One number in the style of tensor_repr."""
-    if value.dtype.kind != "f":
-        return str(value)
-    return _format_float(np.atleast_1d(value.astype(np.float64)))(float(value))
+        extras.append("requires_grad=True")
+    for extra in extras:  # on a line of its own where it does not fit
+        column = len(out) - out.rfind("\n") + 1
+        out += (",\n" + " " * len(prefix) if column + len(extra) + 2 > _LINE else ", ") + extra
+    return out + ")"
 
 
 def tensor_format(t, spec):
-    """format() of a tensor: a tensor of one element formats as its number."""
-    if t.ndim == 0:
+    """format() of a tensor: one without dimensions formats as its number; others print, and so do parameters."""
+    if t.ndim == 0 and (spec or type(t) is Tensor):
         return format(t.item(), spec)
     if spec:
         raise TypeError(f"a tensor of shape {tuple(t.shape)} has no format {spec!r}; only 0-d tensors do")
