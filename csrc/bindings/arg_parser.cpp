@@ -31,17 +31,13 @@ Parameters::Parameters(const char* op, const char* spec) : op_(op), spec_(spec) 
     const size_t equals = item.find('=');
     names_[count_] = item.substr(0, equals);
     interned_[count_] = PyUnicode_InternFromString(names_[count_].c_str());
-    if (equals != std::string::npos) {
-      defaults_[count_] = py::eval(item.substr(equals + 1)).release().ptr();
-    }
+    if (equals != std::string::npos) { defaults_[count_] = py::eval(item.substr(equals + 1)).release().ptr(); }
     ++count_;
     if (!keyword_only) positional_ = count_;
   }
 }
 
-void Parameters::fail(const std::string& why) const {
-  throw TypeError(std::string(op_) + "(" + spec_ + "): " + why);
-}
+void Parameters::fail(const std::string& why) const { throw TypeError(std::string(op_) + "(" + spec_ + "): " + why); }
 
 std::string Parameters::signature() const { return "(" + spec_ + ")"; }
 
@@ -64,7 +60,8 @@ void Parameters::bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObj
     }
     values[next++] = args[given++];
   }
-  if (given < n) fail("takes " + std::to_string(positional_) + " positional arguments, got " + std::to_string(n + (self ? 1 : 0)));
+  if (given < n)
+    fail("takes " + std::to_string(positional_) + " positional arguments, got " + std::to_string(n + (self ? 1 : 0)));
   const Py_ssize_t named = keywords ? PyTuple_GET_SIZE(keywords) : 0;
   for (Py_ssize_t k = 0; k < named; ++k) {
     PyObject* key = PyTuple_GET_ITEM(keywords, k);

@@ -49,12 +49,15 @@ struct Bound {
     return *p;
   }
   static PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
-    return guarded(static_cast<PyObject*>(nullptr), [&] {
-      PyObject* values[Traits::arity];
-      pybind11::object rest;
-      parameters().bind(self, args, n, keywords, values, rest);
-      return invoke(values, std::make_index_sequence<Traits::arity>{});
-    }, Row::name);
+    return guarded(
+        static_cast<PyObject*>(nullptr),
+        [&] {
+          PyObject* values[Traits::arity];
+          pybind11::object rest;
+          parameters().bind(self, args, n, keywords, values, rest);
+          return invoke(values, std::make_index_sequence<Traits::arity>{});
+        },
+        Row::name);
   }
   static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
     return call(self, args, n, keywords);

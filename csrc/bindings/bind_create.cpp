@@ -39,18 +39,18 @@ void bind_filled(py::module_& m, const char* name, const char* doc) {
       [](const py::args& args, const py::object& size, const py::object& dtype, bool requires_grad,
          const py::object& generator) {
         const GradMode off(false);
-        return finish(Make(sizes(args, size), dtype_or(dtype, default_dtype()), generator_or_null(generator)), requires_grad);
+        return finish(Make(sizes(args, size), dtype_or(dtype, default_dtype()), generator_or_null(generator)),
+                      requires_grad);
       },
       "size"_a = py::none(), "dtype"_a = py::none(), "requires_grad"_a = false, "generator"_a = py::none(), doc);
-  m.def(
-      (std::string(name) + "_like").c_str(),
-      [](const Tensor& input, const py::object& dtype, bool requires_grad) {
-        if (!input) throw TypeError("expected a tensor, got None");
-        const GradMode off(false);
-        return finish(Make(input.shape(), dtype_or(dtype, input.dtype()), nullptr), requires_grad);
-      },
-      "input"_a, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
-      "Like the function without _like, with the shape and dtype of another tensor.");
+  m.def((std::string(name) + "_like").c_str(),
+        [](const Tensor& input, const py::object& dtype, bool requires_grad) {
+          if (!input) throw TypeError("expected a tensor, got None");
+          const GradMode off(false);
+          return finish(Make(input.shape(), dtype_or(dtype, input.dtype()), nullptr), requires_grad);
+        },
+        "input"_a, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
+        "Like the function without _like, with the shape and dtype of another tensor.");
 }
 
 Tensor make_zeros(const Dims& s, DType t, Generator*) { return ops::zero_(Tensor::empty(s, t)); }
@@ -65,7 +65,8 @@ DType number_dtype(const py::object& value) {
 }
 
 const Tensor operand(const py::object& value, const char* op) {
-  if (!is_operand(value.ptr())) throw TypeError(std::string(op) + ": expected a number, got " + Py_TYPE(value.ptr())->tp_name);
+  if (!is_operand(value.ptr()))
+    throw TypeError(std::string(op) + ": expected a number, got " + Py_TYPE(value.ptr())->tp_name);
   return to_operand(value.ptr());
 }
 
@@ -84,20 +85,23 @@ void bind_ranges(py::module_& m) {
       [](const Tensor& input, const py::object& fill_value, const py::object& dtype, bool requires_grad) {
         if (!input) throw TypeError("full_like: expected a tensor, got None");
         const GradMode off(false);
-        return finish(ops::full(input.shape(), operand(fill_value, "full_like"), dtype_or(dtype, input.dtype())), requires_grad);
+        return finish(ops::full(input.shape(), operand(fill_value, "full_like"), dtype_or(dtype, input.dtype())),
+                      requires_grad);
       },
       "input"_a, "fill_value"_a, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
       "full() with the shape and dtype of another tensor.");
   m.def(
       "arange",
-      [](const py::object& start, const py::object& end, const py::object& step, const py::object& dtype, bool requires_grad) {
+      [](const py::object& start, const py::object& end, const py::object& step, const py::object& dtype,
+         bool requires_grad) {
         const py::object first = end.is_none() ? py::int_(0) : start, last = end.is_none() ? start : end;
         DType natural = DType::Int64;
         for (const py::object& v : {first, last, step}) {
           if (is_float(operand(v, "arange").dtype())) natural = default_dtype();
         }
-        return finish(ops::arange(to_double(first.ptr()), to_double(last.ptr()), to_double(step.ptr()),
-                                  dtype_or(dtype, natural)), requires_grad);
+        return finish(
+            ops::arange(to_double(first.ptr()), to_double(last.ptr()), to_double(step.ptr()), dtype_or(dtype, natural)),
+            requires_grad);
       },
       "start"_a, "end"_a = py::none(), "step"_a = 1, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
       "start, start + step, ... up to but without end; int64 unless a float is given. arange(n) counts from 0.");
@@ -120,7 +124,8 @@ void bind_ranges(py::module_& m) {
 void bind_random(py::module_& m) {
   m.def(
       "randint",
-      [](const py::args& args, const py::object& size, const py::object& low, const py::object& high, const py::object& generator, const py::object& dtype) {
+      [](const py::args& args, const py::object& size, const py::object& low, const py::object& high,
+         const py::object& generator, const py::object& dtype) {
         py::list values(args);
         if (!low.is_none()) values.insert(0, low);
         if (!high.is_none()) values.insert(low.is_none() ? 0 : 1, high);
@@ -130,18 +135,19 @@ void bind_random(py::module_& m) {
         const int64_t from = has_low ? to_int64(py::object(values[0]).ptr()) : 0;
         const int64_t to = to_int64(py::object(values[has_low ? 1 : 0]).ptr());
         const Dims shape = to_dims(py::object(values[values.size() - 1]).ptr());
-        return ops::randint_(Tensor::empty(shape, dtype_or(dtype, DType::Int64)), from, to, generator_or_null(generator));
+        return ops::randint_(Tensor::empty(shape, dtype_or(dtype, DType::Int64)), from, to,
+                             generator_or_null(generator));
       },
-      "size"_a = py::none(), "low"_a = py::none(), "high"_a = py::none(), "generator"_a = py::none(), "dtype"_a = py::none(),
-      "randint(low=0, high, size): integers drawn evenly from low to high - 1.");
+      "size"_a = py::none(), "low"_a = py::none(), "high"_a = py::none(), "generator"_a = py::none(),
+      "dtype"_a = py::none(), "randint(low=0, high, size): integers drawn evenly from low to high - 1.");
   m.def(
-      "randperm",
-      [](int64_t n, const py::object& generator) { return ops::randperm(n, generator_or_null(generator)); }, "n"_a,
-      py::kw_only(), "generator"_a = py::none(), "A random permutation of 0 .. n - 1, int64.");
+      "randperm", [](int64_t n, const py::object& generator) { return ops::randperm(n, generator_or_null(generator)); },
+      "n"_a, py::kw_only(), "generator"_a = py::none(), "A random permutation of 0 .. n - 1, int64.");
   m.def(
       "manual_seed",
       [](const py::object& seed) {
-        const py::object bits = py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
+        const py::object bits =
+            py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
         manual_seed(bits.cast<uint64_t>());
         return py::cast(default_generator(), py::return_value_policy::reference);
       },
@@ -151,7 +157,8 @@ void bind_random(py::module_& m) {
       .def(
           "manual_seed",
           [](py::object self, const py::object& seed) {
-            const py::object bits = py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
+            const py::object bits =
+                py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
             Generator& g = self.cast<Generator&>();
             const std::lock_guard lock(g.mutex);
             g.manual_seed(bits.cast<uint64_t>());

@@ -20,33 +20,33 @@ struct Entry {
 };
 
 namespace rows {
-#define UNARY(NAME, ...)                                                              \
-  struct NAME {                                                                       \
-    static constexpr const char *name = #NAME, *params = "input";                     \
-    static constexpr Tensor (*fn)(const Tensor&) = &ops::NAME;                        \
-  };                                                                                  \
-  struct NAME##_ {                                                                    \
-    static constexpr const char *name = #NAME "_", *params = "input";                 \
-    static constexpr Tensor (*fn)(Tensor) = &ops::NAME##_;                            \
+#define UNARY(NAME, ...)                                              \
+  struct NAME {                                                       \
+    static constexpr const char *name = #NAME, *params = "input";     \
+    static constexpr Tensor (*fn)(const Tensor&) = &ops::NAME;        \
+  };                                                                  \
+  struct NAME##_ {                                                    \
+    static constexpr const char *name = #NAME "_", *params = "input"; \
+    static constexpr Tensor (*fn)(Tensor) = &ops::NAME##_;            \
   };
-#define BINARY(NAME, ...)                                                             \
-  struct NAME {                                                                       \
-    static constexpr const char *name = #NAME, *params = "input, other";              \
-    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME;         \
-  };                                                                                  \
-  struct NAME##_ {                                                                    \
-    static constexpr const char *name = #NAME "_", *params = "input, other";          \
-    static constexpr Tensor (*fn)(Tensor, const Tensor&) = &ops::NAME##_;             \
+#define BINARY(NAME, ...)                                                     \
+  struct NAME {                                                               \
+    static constexpr const char *name = #NAME, *params = "input, other";      \
+    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME; \
+  };                                                                          \
+  struct NAME##_ {                                                            \
+    static constexpr const char *name = #NAME "_", *params = "input, other";  \
+    static constexpr Tensor (*fn)(Tensor, const Tensor&) = &ops::NAME##_;     \
   };
-#define COMPARE(NAME, ...)                                                            \
-  struct NAME {                                                                       \
-    static constexpr const char *name = #NAME, *params = "input, other";              \
-    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME;         \
+#define COMPARE(NAME, ...)                                                    \
+  struct NAME {                                                               \
+    static constexpr const char *name = #NAME, *params = "input, other";      \
+    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME; \
   };
-#define OP(NAME, PARAMS, ...)                                                         \
-  struct NAME {                                                                       \
-    static constexpr const char *name = #NAME, *params = PARAMS;                      \
-    static constexpr auto fn = &ops::NAME;                                            \
+#define OP(NAME, PARAMS, ...)                                    \
+  struct NAME {                                                  \
+    static constexpr const char *name = #NAME, *params = PARAMS; \
+    static constexpr auto fn = &ops::NAME;                       \
   };
 #include "ops/ops.def"
 
@@ -70,10 +70,8 @@ constexpr Entry entry(Kind kind, const char* doc, bool listed = true) {
 }
 
 constexpr Entry kEntries[] = {
-#define UNARY(NAME, FUNCTOR, DOMAIN, DOC) \
-  entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
-#define BINARY(NAME, FUNCTOR, DOMAIN, DOC) \
-  entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
+#define UNARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
+#define BINARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
 #define COMPARE(NAME, FUNCTOR, DOC) entry<rows::NAME>(FM, DOC),
 #define OP(NAME, PARAMS, KIND, DOC) entry<rows::NAME>(KIND, DOC),
 #include "ops/ops.def"

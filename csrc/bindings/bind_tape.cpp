@@ -15,8 +15,10 @@ ops::TensorList tensor_list(const py::object& o, const char* what) {
 
 std::vector<Tensor> initial_gradients(const ops::TensorList& outputs, const py::object& given) {
   py::list list;
-  if (is_tensor(given.ptr())) list.append(given);
-  else if (!given.is_none()) list = py::list(given);
+  if (is_tensor(given.ptr()))
+    list.append(given);
+  else if (!given.is_none())
+    list = py::list(given);
   if (list.size() != 0 && list.size() != outputs.size()) {
     throw std::invalid_argument("grad: " + std::to_string(outputs.size()) + " outputs but " +
                                 std::to_string(list.size()) + " grad_outputs");
@@ -62,8 +64,11 @@ void bind_optim(py::module_& m) {
       "sgd_step_",
       [](const py::object& params, const py::object& grads, const py::object& bufs, double lr, double momentum,
          double dampening, double weight_decay, bool nesterov, bool maximize, bool first) {
-        const auto list = [](const py::object& o) { return FromPython<ops::TensorList>::convert({"sgd_step_", "tensors", o.ptr()}); };
-        ops::sgd_step_(list(params), list(grads), list(bufs), {lr, momentum, dampening, weight_decay, nesterov, maximize, first});
+        const auto list = [](const py::object& o) {
+          return FromPython<ops::TensorList>::convert({"sgd_step_", "tensors", o.ptr()});
+        };
+        ops::sgd_step_(list(params), list(grads), list(bufs),
+                       {lr, momentum, dampening, weight_decay, nesterov, maximize, first});
       },
       "params"_a, "grads"_a, "bufs"_a, py::kw_only(), "lr"_a, "momentum"_a = 0.0, "dampening"_a = 0.0,
       "weight_decay"_a = 0.0, "nesterov"_a = false, "maximize"_a = false, "first"_a = false,
@@ -71,8 +76,11 @@ void bind_optim(py::module_& m) {
   m.def(
       "adam_step_",
       [](const py::object& params, const py::object& grads, const py::object& exp_avgs, const py::object& exp_avg_sqs,
-         double step, double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled, bool maximize) {
-        const auto list = [](const py::object& o) { return FromPython<ops::TensorList>::convert({"adam_step_", "tensors", o.ptr()}); };
+         double step, double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled,
+         bool maximize) {
+        const auto list = [](const py::object& o) {
+          return FromPython<ops::TensorList>::convert({"adam_step_", "tensors", o.ptr()});
+        };
         ops::adam_step_(list(params), list(grads), list(exp_avgs), list(exp_avg_sqs),
                         {step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize});
       },

@@ -14,11 +14,11 @@ namespace tg {
 bool is_operand(PyObject* o);
 Tensor to_operand(PyObject* o);
 Tensor to_operand_beside(PyObject* o, PyObject* other);  // the same, where `other` is the op's other operand
-Dims to_dims(PyObject* o);         // an int or a sequence of ints
-int64_t to_int64(PyObject* o);     // anything with __index__, and 0-d integer tensors
+Dims to_dims(PyObject* o);                               // an int or a sequence of ints
+int64_t to_int64(PyObject* o);                           // anything with __index__, and 0-d integer tensors
 double to_double(PyObject* o);
-DType to_dtype(PyObject* o);       // tg.float32, np.float32, np.dtype, float, int, bool
-PyObject* dtype_object(DType t);   // borrowed: the one tg.dtype instance
+DType to_dtype(PyObject* o);                  // tg.float32, np.float32, np.dtype, float, int, bool
+PyObject* dtype_object(DType t);              // borrowed: the one tg.dtype instance
 pybind11::object size_object(const Dims& d);  // tg.Size
 
 struct Argument {

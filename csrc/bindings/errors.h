@@ -36,9 +36,7 @@ inline void restore_naming(const char* op, pybind11::error_already_set& e) {
 inline void set_python_error(const char* op) noexcept {
   try {
     throw;
-  } catch (pybind11::error_already_set& e) {
-    restore_naming(op, e);
-  } catch (const TypeError& e) {
+  } catch (pybind11::error_already_set& e) { restore_naming(op, e); } catch (const TypeError& e) {
     PyErr_SetString(PyExc_TypeError, naming(op, e.what()).c_str());
   } catch (const std::bad_alloc& e) {
     PyErr_SetString(PyExc_MemoryError, naming(op, e.what()).c_str());
@@ -46,9 +44,7 @@ inline void set_python_error(const char* op) noexcept {
     PyErr_SetString(PyExc_IndexError, naming(op, e.what()).c_str());
   } catch (const std::invalid_argument& e) {
     PyErr_SetString(PyExc_ValueError, naming(op, e.what()).c_str());
-  } catch (const std::exception& e) {
-    PyErr_SetString(PyExc_RuntimeError, naming(op, e.what()).c_str());
-  } catch (...) {
+  } catch (const std::exception& e) { PyErr_SetString(PyExc_RuntimeError, naming(op, e.what()).c_str()); } catch (...) {
     PyErr_SetString(PyExc_RuntimeError, naming(op, "unknown C++ exception").c_str());
   }
 }

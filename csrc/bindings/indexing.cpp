@@ -10,9 +10,7 @@ namespace py = pybind11;
 namespace tg {
 namespace {
 
-bool is_array_like(PyObject* o) {
-  return is_tensor(o) || PyList_Check(o) || py::isinstance<py::array>(py::handle(o));
-}
+bool is_array_like(PyObject* o) { return is_tensor(o) || PyList_Check(o) || py::isinstance<py::array>(py::handle(o)); }
 
 Tensor index_tensor(PyObject* o) {
   if (is_tensor(o)) return unwrap(o);
@@ -54,7 +52,8 @@ struct Indexed {
 
 [[noreturn]] void fail_key(PyObject* o) {
   throw std::out_of_range(std::string("a tensor is indexed by ints, slices, None, ..., lists, integer or bool tensors; "
-                                      "got ") + Py_TYPE(o)->tp_name);
+                                      "got ") +
+                          Py_TYPE(o)->tp_name);
 }
 
 int64_t dims_taken(PyObject* o) {
@@ -143,29 +142,37 @@ Indexed resolve(const Tensor& t, PyObject* key) {
 }  // namespace
 
 PyObject* tensor_getitem(PyObject* self, PyObject* key) {
-  return guarded(static_cast<PyObject*>(nullptr), [&] {
-    const Tensor& t = unwrap(self);
-    if (PyLong_CheckExact(key)) return wrap(ops::select(t, 0, to_int64(key)));
-    const Indexed x = resolve(t, key);
-    if (x.advanced) return wrap(ops::index(x.view, x.indices));
-    return wrap(x.view.is(t) ? ops::view(t, t.shape()) : x.view);
-  }, "index");
+  return guarded(
+      static_cast<PyObject*>(nullptr),
+      [&] {
+        const Tensor& t = unwrap(self);
+        if (PyLong_CheckExact(key)) return wrap(ops::select(t, 0, to_int64(key)));
+        const Indexed x = resolve(t, key);
+        if (x.advanced) return wrap(ops::index(x.view, x.indices));
+        return wrap(x.view.is(t) ? ops::view(t, t.shape()) : x.view);
+      },
+      "index");
 }
 
 int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
-  return guarded(-1, [&] {
-    if (!value) throw TypeError("elements of a tensor cannot be deleted");
-    const Tensor& t = unwrap(self);
-    const Tensor source = is_operand(value) ? to_operand(value) : index_tensor(value);
-    if (grad_enabled() && t->requires_grad) {
-      throw std::runtime_error("a leaf tensor that requires grad (" + describe(t) +
-                               ") cannot be modified in place; do it under no_grad()");
-    }
-    const Indexed x = resolve(t, key);
-    if (x.advanced) ops::index_put_(x.view, x.indices, source);
-    else ops::copy_(x.view, source);
-    return 0;
-  }, "index");
+  return guarded(
+      -1,
+      [&] {
+        if (!value) throw TypeError("elements of a tensor cannot be deleted");
+        const Tensor& t = unwrap(self);
+        const Tensor source = is_operand(value) ? to_operand(value) : index_tensor(value);
+        if (grad_enabled() && t->requires_grad) {
+          throw std::runtime_error("a leaf tensor that requires grad (" + describe(t) +
+                                   ") cannot be modified in place; do it under no_grad()");
+        }
+        const Indexed x = resolve(t, key);
+        if (x.advanced)
+          ops::index_put_(x.view, x.indices, source);
+        else
+          ops::copy_(x.view, source);
+        return 0;
+      },
+      "index");
 }
 
 Py_ssize_t tensor_length(PyObject* self) {

@@ -30,13 +30,16 @@ void bind_runtime(py::module_& m) {
       [] {
         const MemoryStats s = memory_stats();
         return py::dict("allocated_bytes"_a = s.allocated_bytes, "peak_bytes"_a = s.peak_bytes,
-                        "cached_bytes"_a = s.cached_bytes, "allocations"_a = s.allocations, "pool_hits"_a = s.pool_hits);
+                        "cached_bytes"_a = s.cached_bytes, "allocations"_a = s.allocations,
+                        "pool_hits"_a = s.pool_hits);
       },
       "Bytes in use, their peak, bytes cached, and counts of allocations and cache hits.");
-  m.def("set_default_dtype", [](const py::object& d) { set_default_dtype(to_dtype(d.ptr())); }, "dtype"_a,
-        "Sets the dtype of Python floats and of creation functions: float32 or float64.");
-  m.def("get_default_dtype", [] { return py::reinterpret_borrow<py::object>(dtype_object(default_dtype())); },
-        "The dtype of Python floats and of creation functions.");
+  m.def(
+      "set_default_dtype", [](const py::object& d) { set_default_dtype(to_dtype(d.ptr())); }, "dtype"_a,
+      "Sets the dtype of Python floats and of creation functions: float32 or float64.");
+  m.def(
+      "get_default_dtype", [] { return py::reinterpret_borrow<py::object>(dtype_object(default_dtype())); },
+      "The dtype of Python floats and of creation functions.");
 }
 
 namespace {
@@ -53,9 +56,7 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);
-    } catch (const tg::TypeError& e) {
-      PyErr_SetString(PyExc_TypeError, e.what());
-    }
+    } catch (const tg::TypeError& e) { PyErr_SetString(PyExc_TypeError, e.what()); }
   });
   tg::set_gil_hooks({tg::release_gil, tg::restore_gil});
   tg::create_dtypes(m);

@@ -97,8 +97,8 @@ Tensor tensor_from_numpy_value(py::handle value) {
 
 namespace {
 
-// What keeps a storage's bytes alive for NumPy. Not the tensor, whose .data may be replaced; for memory borrowed from an
-// array that array, so that going back and forth makes no chain of owners.
+// What keeps a storage's bytes alive for NumPy. Not the tensor, whose .data may be replaced; for memory borrowed from
+// an array that array, so that going back and forth makes no chain of owners.
 py::object owner_of(const Ref<Storage>& s) {
   if (s->release) return py::reinterpret_borrow<py::object>(static_cast<PyObject*>(s->owner));
   return py::capsule(new Ref<Storage>(s), [](void* held) { delete static_cast<Ref<Storage>*>(held); });
@@ -120,7 +120,9 @@ namespace {
 
 // Integers that the wanted dtype cannot hold are an error, not a wrap-around.
 void check_range(const py::array& a, DType wanted) {
-  if (a.size() == 0 || is_float(wanted) || wanted == DType::Bool || (a.dtype().kind() != 'i' && a.dtype().kind() != 'u')) return;
+  if (a.size() == 0 || is_float(wanted) || wanted == DType::Bool ||
+      (a.dtype().kind() != 'i' && a.dtype().kind() != 'u'))
+    return;
   const auto numpy = py::module_::import("numpy");
   const py::object limits = numpy.attr("iinfo")(name(wanted));
   const py::int_ low(a.attr("min")()), high(a.attr("max")());
@@ -145,7 +147,8 @@ Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
   try {
     a = py::module_::import("numpy").attr("array")(source);
   } catch (py::error_already_set& e) {
-    throw std::invalid_argument("tensor: the nested data is ragged or has no numeric type (" + std::string(py::str(e.value())) + ")");
+    throw std::invalid_argument("tensor: the nested data is ragged or has no numeric type (" +
+                                std::string(py::str(e.value())) + ")");
   }
   if (a.dtype().kind() == 'O' || a.dtype().kind() == 'U' || a.dtype().kind() == 'S') {
     throw TypeError("tensor: data must be numbers, nested sequences of numbers of one length, arrays or tensors; got " +

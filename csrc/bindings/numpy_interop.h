@@ -6,8 +6,8 @@
 
 namespace tg {
 
-DType dtype_of_numpy(pybind11::handle dtype_like);     // TypeError for dtypes without a tensor counterpart
-Tensor tensor_from_numpy(pybind11::handle array);       // shares memory; copies where layout or byte order forces it
+DType dtype_of_numpy(pybind11::handle dtype_like);       // TypeError for dtypes without a tensor counterpart
+Tensor tensor_from_numpy(pybind11::handle array);        // shares memory; copies where layout or byte order forces it
 Tensor tensor_from_numpy_value(pybind11::handle value);  // an array or NumPy scalar as an operand: shared, or 0-d
 pybind11::object numpy_from_tensor(const Tensor& t);     // shares memory, and holds it
 void bind_numpy(pybind11::module_& m);

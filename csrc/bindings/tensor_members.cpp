@@ -80,8 +80,9 @@ struct numpy_method {
   static constexpr const char *name = "numpy", *params = "self";
   static py::object run(const Tensor& t) {
     if (t.requires_grad()) {
-      throw std::runtime_error("numpy: a tensor that requires grad shares its memory only once detached; use "
-                               "t.detach().numpy()");
+      throw std::runtime_error(
+          "numpy: a tensor that requires grad shares its memory only once detached; use "
+          "t.detach().numpy()");
     }
     return numpy_from_tensor(t);
   }
@@ -97,7 +98,8 @@ struct array_method {
   static py::object run(const Tensor& t, const py::object& dtype, const py::object& copy) {
     const py::object a = numpy_from_tensor(t.requires_grad() ? t.detach() : t);
     const auto numpy = py::module_::import("numpy");
-    if (!dtype.is_none() && !py::object(a.attr("dtype")).equal(py::object(numpy.attr("dtype")(dtype)))) return a.attr("astype")(dtype);
+    if (!dtype.is_none() && !py::object(a.attr("dtype")).equal(py::object(numpy.attr("dtype")(dtype))))
+      return a.attr("astype")(dtype);
     return !copy.is_none() && py::cast<bool>(copy) ? a.attr("copy")() : a;
   }
   static constexpr auto fn = &run;
@@ -122,7 +124,8 @@ struct requires_grad_method {
   static constexpr auto fn = &run;
 };
 struct backward_method {
-  static constexpr const char *name = "backward", *params = "self, gradient=None, retain_graph=None, create_graph=False";
+  static constexpr const char *name = "backward",
+                              *params = "self, gradient=None, retain_graph=None, create_graph=False";
   static py::object run(const Tensor& t, const Tensor& gradient, std::optional<bool> retain, bool create) {
     Tensor g = gradient;
     if (!g) {
@@ -186,7 +189,8 @@ struct view_as_method {
 
 template <class Row>
 PyMethodDef define(const char* doc, const char* name = Row::name) {
-  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's lock
+  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
+                             // lock
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
           METH_FASTCALL | METH_KEYWORDS, doc};
 }
@@ -220,7 +224,9 @@ PyObject* get_matrix_transposed(const Tensor& t) {
 }
 PyObject* get_version(const Tensor& t) { return PyLong_FromUnsignedLong(t->storage->version); }
 PyObject* get_itemsize(const Tensor& t) { return PyLong_FromSize_t(itemsize(t.dtype())); }
-PyObject* get_nbytes(const Tensor& t) { return PyLong_FromLongLong(t.numel() * static_cast<int64_t>(itemsize(t.dtype()))); }
+PyObject* get_nbytes(const Tensor& t) {
+  return PyLong_FromLongLong(t.numel() * static_cast<int64_t>(itemsize(t.dtype())));
+}
 
 const Tensor& tensor_value(PyObject* value, const char* attribute) {
   if (!value || !is_tensor(value)) throw TypeError(std::string(attribute) + " must be set to a tensor");
@@ -263,7 +269,8 @@ int set_data(PyObject* self, PyObject* value, void*) {
     }
     const bool same_strides = source.strides() == t.strides() || (source.contiguous() && t.contiguous());
     if (!(source.shape() == t.shape() && same_strides && source.dtype() == t.dtype())) ++t->layout;
-    const Ref<Storage> before = t->storage;  // letting go of it may run Python code, which must not find a half-way state
+    const Ref<Storage> before =
+        t->storage;  // letting go of it may run Python code, which must not find a half-way state
     t->storage = source->storage;
     t->data = source->data;
     t->numel = source->numel;

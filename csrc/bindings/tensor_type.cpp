@@ -40,15 +40,18 @@ void dealloc(PyObject* o) {
   if (self->weakrefs) PyObject_ClearWeakRefs(o);
   if (self->tensor && self->tensor->py_object == self) self->tensor->py_object = nullptr;
   self->tensor.~Tensor();
-  if (cls == type && free_count < kMaxFree) free_list[free_count++] = self;
-  else cls->tp_free(o);
+  if (cls == type && free_count < kMaxFree)
+    free_list[free_count++] = self;
+  else
+    cls->tp_free(o);
   Py_DECREF(cls);
 }
 
 // Tensor(2, 3): uninitialised of that shape; Tensor([...]), Tensor(array): a copy in the default float dtype.
 PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
   return guarded(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
-    if (keywords && PyDict_GET_SIZE(keywords)) throw TypeError("Tensor() takes no keyword arguments; use tapegrad.tensor()");
+    if (keywords && PyDict_GET_SIZE(keywords))
+      throw TypeError("Tensor() takes no keyword arguments; use tapegrad.tensor()");
     const Py_ssize_t n = PyTuple_GET_SIZE(args);
     PyObject* first = n ? PyTuple_GET_ITEM(args, 0) : nullptr;
     if (n == 0) return wrap(Tensor::empty({0}, default_dtype()), cls);
@@ -64,9 +67,8 @@ PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
 template <Tensor (*Op)(const Tensor&, const Tensor&)>
 PyObject* binary(PyObject* a, PyObject* b) {
   if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
-  return guarded(static_cast<PyObject*>(nullptr), [&] {
-    return wrap(Op(to_operand_beside(a, b), to_operand_beside(b, a)));
-  });
+  return guarded(static_cast<PyObject*>(nullptr),
+                 [&] { return wrap(Op(to_operand_beside(a, b), to_operand_beside(b, a))); });
 }
 
 template <Tensor (*Op)(Tensor, const Tensor&)>
@@ -122,7 +124,8 @@ PyObject* as_int(PyObject* o) {
 PyObject* as_index(PyObject* o) {
   return guarded(static_cast<PyObject*>(nullptr), [&] {
     const Tensor& t = unwrap(o);
-    if (t.numel() != 1 || is_float(t.dtype())) throw TypeError("only integer tensors of one element are an index, got " + describe(t));
+    if (t.numel() != 1 || is_float(t.dtype()))
+      throw TypeError("only integer tensors of one element are an index, got " + describe(t));
     return PyLong_FromLongLong(t.item_int64());
   });
 }
@@ -184,7 +187,8 @@ PyType_Slot slots[] = {
     {Py_tp_methods, nullptr},
     {Py_tp_getset, nullptr},
     {Py_tp_members, nullptr},
-    {Py_tp_doc, const_cast<char*>("A multi-dimensional array of numbers that takes part in automatic differentiation.")},
+    {Py_tp_doc,
+     const_cast<char*>("A multi-dimensional array of numbers that takes part in automatic differentiation.")},
     {0, nullptr},
 };
 
@@ -199,7 +203,8 @@ void set_slot(int id, void* value) {
 PyTypeObject* tensor_type() { return type; }
 
 PyObject* wrap(const Tensor& t, PyTypeObject* cls) {
-  // A wrapper without references is being deallocated, and Python code run by that asks for the tensor: it gets another.
+  // A wrapper without references is being deallocated, and Python code run by that asks for the tensor: it gets
+  // another.
   if (auto* live = static_cast<PyObject*>(t->py_object); live && Py_REFCNT(live) > 0) {
     Py_INCREF(live);
     return live;
@@ -208,8 +213,8 @@ PyObject* wrap(const Tensor& t, PyTypeObject* cls) {
 }
 
 void create_tensor_type(py::module_& m) {
-  static PyMemberDef members[] = {
-      {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr}, {}};
+  static PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
+                                  {}};
   static std::vector<PyMethodDef> methods = op_methods();
   for (const PyMethodDef& d : tensor_methods()) methods.push_back(d);
   methods.push_back({});

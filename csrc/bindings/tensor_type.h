@@ -7,8 +7,7 @@
 namespace tg {
 
 struct PyTensor {
-  PyObject_HEAD
-  PyObject* weakrefs;
+  PyObject_HEAD PyObject* weakrefs;
   Tensor tensor;
 };
 

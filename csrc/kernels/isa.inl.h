@@ -14,7 +14,6 @@ constexpr KernelTable make_table() {
   table.isa = TG_ISA;
   fill_elementwise(table);
   table.sum = kSum;
-  table.prod = kProd;
   table.max = kMax;
   table.min = kMin;
   table.argmax = kArgmax;

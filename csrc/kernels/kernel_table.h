@@ -115,9 +115,9 @@ struct KernelTable {
 #define BINARY(name, ...) BinaryKernels name;
 #define COMPARE(name, ...) CompareKernels name;
 #include "ops/ops.def"
-  ElementwiseKernel where[kDTypeCount];                // in: {bool cond, a, b}
-  ElementwiseKernel cast[kDTypeCount][kDTypeCount];    // [from][to]; to bool: x != 0; float to int truncates
-  ReduceKernels sum, prod, max, min, argmax, argmin;   // sum, prod: floats and int64 only
+  ElementwiseKernel where[kDTypeCount];              // in: {bool cond, a, b}
+  ElementwiseKernel cast[kDTypeCount][kDTypeCount];  // [from][to]; to bool: x != 0; float to int truncates
+  ReduceKernels sum, max, min, argmax, argmin;       // sum: floats and int64 only
   SoftmaxKernels softmax;
   OptimKernels optim;
   GemmKernels gemm[kFloatCount];

@@ -1,4 +1,4 @@
-// Reductions over contiguous rows or over columns: sum, prod, max, min, argmax, argmin.
+// Reductions over contiguous rows or over columns: sum, max, min, argmax, argmin.
 #pragma once
 #include "kernels/kernel_table.h"
 #include "kernels/vec.h"
@@ -63,22 +63,6 @@ struct JoinSum {
   template <class T>
   TG_INLINE static T fold(Vec<T> x) {
     return hsum(x);
-  }
-};
-struct JoinProd {
-  template <class T>
-  using Work = typename Lane<T>::Arith;
-  template <class R>
-  TG_INLINE static R apply(R a, R b) {
-    return a * b;
-  }
-  template <class T>
-  TG_INLINE static T pad(T) {
-    return T(1);
-  }
-  template <class T>
-  TG_INLINE static T fold(Vec<T> x) {
-    return T(fold_lanes<Vec<T>::size, Work<T>>((typename Vec<T>::arith)x.v, [](auto a, auto b) { return a * b; }));
   }
 };
 // nan beats everything, from either side; `fold` finds it by a sum, which is nan where one of its terms is.
@@ -342,7 +326,6 @@ using SumInt64 = Plain<int64_t, JoinSum>;
 constexpr ReduceKernels kSum = {
     {nullptr, nullptr, nullptr, reduce_rows<SumInt64>, reduce_rows<SumFloat>, reduce_rows<SumDouble>},
     {nullptr, nullptr, nullptr, reduce_cols<SumInt64>, sum_cols<SumFloat>, sum_cols<SumDouble>}};
-constexpr ReduceKernels kProd = {TG_REDUCE_WIDE(reduce_rows, JoinProd), TG_REDUCE_WIDE(reduce_cols, JoinProd)};
 constexpr ReduceKernels kMax = {TG_REDUCE_ALL(reduce_rows, JoinMax), TG_REDUCE_ALL(reduce_cols, JoinMax)};
 constexpr ReduceKernels kMin = {TG_REDUCE_ALL(reduce_rows, JoinMin), TG_REDUCE_ALL(reduce_cols, JoinMin)};
 constexpr ReduceKernels kArgmax = {TG_ARG_ALL(arg_rows, JoinMax), TG_ARG_ALL(arg_cols, JoinMax)};

@@ -148,8 +148,8 @@ struct UnaryOps {
   using F = typename Row::Functor;
   static constexpr Op backward = {Row::backward_name, infer_like_first, nullptr, run_unary_gradient<Row::kernels, F>,
                                   nullptr};
-  static constexpr Op op = {Row::name, infer_like_first, nullptr, run_unary<Row::kernels>, unary_vjp<F, backward>,
-                            {saved_bits(F::needs)}};
+  static constexpr Op op = {
+      Row::name, infer_like_first, nullptr, run_unary<Row::kernels>, unary_vjp<F, backward>, {saved_bits(F::needs)}};
 };
 
 template <class Row>
@@ -166,8 +166,12 @@ struct BinaryOps<Row> {
                                     run_binary_gradient<Row::kernels, F, 0>, nullptr};
   static constexpr Op backward_b = {Row::backward_name, infer_like_first, nullptr,
                                     run_binary_gradient<Row::kernels, F, 1>, nullptr};
-  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels>,
-                            binary_vjp<F, backward_a, backward_b>, {saved_bits(F::needs_a), saved_bits(F::needs_b)}};
+  static constexpr Op op = {Row::name,
+                            infer_broadcast,
+                            nullptr,
+                            run_binary<Row::kernels>,
+                            binary_vjp<F, backward_a, backward_b>,
+                            {saved_bits(F::needs_a), saved_bits(F::needs_b)}};
 };
 
 Tensor unary(const Op& op, Domain domain, const Tensor& x) {
@@ -225,18 +229,18 @@ void infer_compare(const Call& c, OutSpec* out) {
 }
 
 namespace rows {
-#define UNARY(NAME, FUNCTOR, ...)                                          \
-  struct NAME {                                                            \
-    using Functor = FUNCTOR;                                               \
-    static constexpr const char* name = #NAME;                             \
-    static constexpr const char* backward_name = #NAME "_backward";        \
+#define UNARY(NAME, FUNCTOR, ...)                                              \
+  struct NAME {                                                                \
+    using Functor = FUNCTOR;                                                   \
+    static constexpr const char* name = #NAME;                                 \
+    static constexpr const char* backward_name = #NAME "_backward";            \
     static constexpr UnaryKernels KernelTable::* kernels = &KernelTable::NAME; \
   };
-#define BINARY(NAME, FUNCTOR, ...)                                          \
-  struct NAME {                                                             \
-    using Functor = FUNCTOR;                                                \
-    static constexpr const char* name = #NAME;                              \
-    static constexpr const char* backward_name = #NAME "_backward";         \
+#define BINARY(NAME, FUNCTOR, ...)                                              \
+  struct NAME {                                                                 \
+    using Functor = FUNCTOR;                                                    \
+    static constexpr const char* name = #NAME;                                  \
+    static constexpr const char* backward_name = #NAME "_backward";             \
     static constexpr BinaryKernels KernelTable::* kernels = &KernelTable::NAME; \
   };
 #include "ops/ops.def"
@@ -246,23 +250,21 @@ namespace rows {
 
 namespace ops {
 
-#define UNARY(NAME, FUNCTOR, DOMAIN, DOC)                                                             \
-  Tensor NAME(const Tensor& x) { return unary(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); }          \
+#define UNARY(NAME, FUNCTOR, DOMAIN, DOC)                                                     \
+  Tensor NAME(const Tensor& x) { return unary(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); } \
   Tensor NAME##_(Tensor x) { return unary_in_place(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); }
-#define BINARY(NAME, FUNCTOR, DOMAIN, DOC)                                        \
-  Tensor NAME(const Tensor& a, const Tensor& b) {                                 \
-    if constexpr (std::is_same_v<FUNCTOR, Pow>) {                                 \
-      if (Tensor short_cut = pow_shortcut(a, b)) return short_cut;                \
-    }                                                                             \
-    return binary(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b);               \
-  }                                                                               \
-  Tensor NAME##_(Tensor a, const Tensor& b) {                                     \
-    return binary_in_place(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b);      \
-  }
-#define COMPARE(NAME, FUNCTOR, DOC)                                                                       \
-  Tensor NAME(const Tensor& a, const Tensor& b) {                                                         \
-    static constexpr Op op = {#NAME, infer_compare, nullptr, run_compare<&KernelTable::NAME>, nullptr};   \
-    return binary(op, Domain::ALL, a, b);                                                                 \
+#define BINARY(NAME, FUNCTOR, DOMAIN, DOC)                          \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                   \
+    if constexpr (std::is_same_v<FUNCTOR, Pow>) {                   \
+      if (Tensor short_cut = pow_shortcut(a, b)) return short_cut;  \
+    }                                                               \
+    return binary(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); \
+  }                                                                 \
+  Tensor NAME##_(Tensor a, const Tensor& b) { return binary_in_place(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); }
+#define COMPARE(NAME, FUNCTOR, DOC)                                                                     \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                                                       \
+    static constexpr Op op = {#NAME, infer_compare, nullptr, run_compare<&KernelTable::NAME>, nullptr}; \
+    return binary(op, Domain::ALL, a, b);                                                               \
   }
 #include "ops/ops.def"
 

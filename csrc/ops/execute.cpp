@@ -74,7 +74,8 @@ void check_in_place(const Call& call, bool recording) {
 void set_gil_hooks(GilHooks hooks) { gil = hooks; }
 DType default_dtype() { return default_float; }
 void set_default_dtype(DType t) {
-  if (!is_float(t)) throw std::invalid_argument(std::string("set_default_dtype: expected a float dtype, got ") + name(t));
+  if (!is_float(t))
+    throw std::invalid_argument(std::string("set_default_dtype: expected a float dtype, got ") + name(t));
   default_float = t;
 }
 

@@ -1,12 +1,12 @@
 // MT19937 and the uniform, integer and permutation draws of PyTorch's CPU generator.
 #include "ops/generator.h"
 
-#include <random>
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <utility>

@@ -13,14 +13,17 @@ constexpr unsigned kSaveIndices = (1u << 29) - 2;  // every input but the first
 
 int64_t checked_index(const char* op, int64_t i, int64_t size) {
   if (i < -size || i >= size) {
-    throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) + " is out of range for a dimension of "
-                            "size " + std::to_string(size));
+    throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) +
+                            " is out of range for a dimension of "
+                            "size " +
+                            std::to_string(size));
   }
   return i < 0 ? i + size : i;
 }
 
 [[noreturn]] void fail_negative(const char* op, int64_t i) {
-  throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) + " is negative; only x[...] counts from the end");
+  throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) +
+                          " is negative; only x[...] counts from the end");
 }
 
 // One flat position per index tuple; the indexed dimensions are the leading ones of `sizes`.
@@ -77,8 +80,10 @@ void run_index_backward(const Call& c, std::span<Tensor> out) {
   std::memset(y.data(), 0, static_cast<size_t>(y.numel()) * itemsize(y.dtype()));
   const auto flat = flat_positions("index_backward", c.in.subspan(1), y.shape(), y.strides());
   const int64_t inner = product(y.shape(), static_cast<int>(c.in.size()) - 1);
-  if (y.dtype() == DType::Float32) add_blocks(flat, c.in[0].data<float>(), inner, y.data<float>());
-  else add_blocks(flat, c.in[0].data<double>(), inner, y.data<double>());
+  if (y.dtype() == DType::Float32)
+    add_blocks(flat, c.in[0].data<float>(), inner, y.data<float>());
+  else
+    add_blocks(flat, c.in[0].data<double>(), inner, y.data<double>());
 }
 extern const Op kIndexBackward;
 Tensor index_op(const Tensor& x, std::span<const Tensor> indices);
@@ -88,8 +93,8 @@ std::vector<Tensor> saved_indices(const Backward& b) {
   return indices;
 }
 void index_backward_vjp(Backward& b) { b.set(0, index_op(b.g, saved_indices(b))); }
-const Op kIndexBackward = {"index_backward", infer_scatter, nullptr, run_index_backward, index_backward_vjp,
-                           {kSaveIndices}};
+const Op kIndexBackward = {"index_backward",   infer_scatter,      nullptr,
+                           run_index_backward, index_backward_vjp, {kSaveIndices}};
 void index_vjp(Backward& b) {
   std::vector<Tensor> in = saved_indices(b);
   in.insert(in.begin(), ops::contiguous(b.g));
@@ -158,7 +163,8 @@ void run_gather(const Call& c, std::span<Tensor> out) {
   const int dim = static_cast<int>(c.attrs.integer[0]);
   dispatch_stored(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    for_gathered(c.in[1], dim, x.shape(), x.strides(), [&](int64_t i, int64_t from) { out[0].data<T>()[i] = x.data<T>()[from]; });
+    for_gathered(c.in[1], dim, x.shape(), x.strides(),
+                 [&](int64_t i, int64_t from) { out[0].data<T>()[i] = x.data<T>()[from]; });
   });
 }
 void run_gather_backward(const Call& c, std::span<Tensor> out) {
@@ -168,12 +174,14 @@ void run_gather_backward(const Call& c, std::span<Tensor> out) {
   const auto add = [&](auto* to, const auto* g) {
     for_gathered(c.in[1], dim, y.shape(), y.strides(), [&](int64_t i, int64_t at) { to[at] += g[i]; });
   };
-  if (y.dtype() == DType::Float32) add(y.data<float>(), c.in[0].data<float>());
-  else add(y.data<double>(), c.in[0].data<double>());
+  if (y.dtype() == DType::Float32)
+    add(y.data<float>(), c.in[0].data<float>());
+  else
+    add(y.data<double>(), c.in[0].data<double>());
 }
 void gather_backward_vjp(Backward& b) { b.set(0, ops::gather(b.g, b.attrs().integer[0], b.input(1))); }
-constexpr Op kGatherBackward = {"gather_backward", infer_scatter, nullptr, run_gather_backward, gather_backward_vjp,
-                                {kSaveB}};
+constexpr Op kGatherBackward = {"gather_backward",   infer_scatter,       nullptr,
+                                run_gather_backward, gather_backward_vjp, {kSaveB}};
 void gather_vjp(Backward& b) {
   Attrs attrs = b.attrs();
   attrs.dims = b.input_shape(0);
@@ -295,8 +303,9 @@ Tensor index(const Tensor& input, const TensorList& indices) {
 void index_put_(const Tensor& self, const TensorList& indices, const Tensor& value) {
   const Selection s = make_selection(self, indices);
   if (grad_enabled() && (self.requires_grad() || value.requires_grad())) {
-    throw std::runtime_error("index_put_: assigning through tensor indices is not recorded for the gradient; do it under "
-                             "no_grad(), or build the value with where() or gather()");
+    throw std::runtime_error(
+        "index_put_: assigning through tensor indices is not recorded for the gradient; do it under "
+        "no_grad(), or build the value with where() or gather()");
   }
   const Dims first = indexed_first(s, self.rank()), order = result_order(s, self.rank());
   Dims shape = s.shape, target = order, inverse = order;
@@ -336,8 +345,10 @@ Tensor gather(const Tensor& input, int64_t dim, const Tensor& index_) {
   bool fits = index_.rank() == input.rank() && is_integral(index_.dtype()) && index_.dtype() != DType::Bool;
   for (int i = 0; fits && i < input.rank(); ++i) fits = i == d || index_.size(i) <= input.size(i);
   if (!fits) {
-    throw std::invalid_argument("gather: index " + describe(index_) + " must be an integer tensor of as many dimensions "
-                                "as the input " + describe(input) + ", not larger but in dim " + std::to_string(d));
+    throw std::invalid_argument("gather: index " + describe(index_) +
+                                " must be an integer tensor of as many dimensions "
+                                "as the input " +
+                                describe(input) + ", not larger but in dim " + std::to_string(d));
   }
   if (input.rank() == 0) return reshape(gather(reshape(input, {1}), 0, reshape(index_, {1})), {});
   Attrs attrs;

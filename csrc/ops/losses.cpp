@@ -44,8 +44,10 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   });
   if (!reduces) return;
   const bool mean = c.attrs.integer[0] == kMean;
-  if (x.dtype() == DType::Float32) reduce_losses(losses.data<float>(), rows, mean, out[0].data<float>());
-  else reduce_losses(losses.data<double>(), rows, mean, out[0].data<double>());
+  if (x.dtype() == DType::Float32)
+    reduce_losses(losses.data<float>(), rows, mean, out[0].data<float>());
+  else
+    reduce_losses(losses.data<double>(), rows, mean, out[0].data<double>());
 }
 
 // cross_entropy_backward(x, target, stats, scale): scale holds one value, or one per row
@@ -75,8 +77,13 @@ void cross_entropy_vjp(Backward& b) {
   if (scale.rank()) scale = ops::unsqueeze(scale, 1);
   b.set(0, ops::mul(ops::sub(ops::softmax(x, 1), hit), scale));
 }
-constexpr Op kCrossEntropy = {"cross_entropy", infer_cross_entropy, nullptr, run_cross_entropy, cross_entropy_vjp,
-                              {kSaveA | kSaveB | kSaveSecond}, 2};
+constexpr Op kCrossEntropy = {"cross_entropy",
+                              infer_cross_entropy,
+                              nullptr,
+                              run_cross_entropy,
+                              cross_entropy_vjp,
+                              {kSaveA | kSaveB | kSaveSecond},
+                              2};
 
 void check_labels(const Tensor& target, int64_t classes) {
   const int64_t* t = target.data<int64_t>();
@@ -139,7 +146,8 @@ Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& re
   const Reduction r = parse_reduction("mse_loss", reduction);
   if (!(input.shape() == target.shape())) {
     throw std::invalid_argument("mse_loss: input " + to_string(input.shape()) + " and target " +
-                                to_string(target.shape()) + " differ in shape; broadcasting them would compare every "
+                                to_string(target.shape()) +
+                                " differ in shape; broadcasting them would compare every "
                                 "element with every other: reshape one of them");
   }
   const DType dtype = compute_dtype("mse_loss", Domain::FLOAT, input, target);

@@ -67,9 +67,7 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
       g.c = static_cast<char*>(g.c) + i * matrix * item;
       try {
         gemm(g);
-      } catch (const std::bad_alloc&) {
-        out_of_memory = true;
-      }
+      } catch (const std::bad_alloc&) { out_of_memory = true; }
     }
   });
   if (out_of_memory) throw std::bad_alloc();
@@ -87,8 +85,8 @@ void matmul_vjp(Backward& s) {
   if (s.needs(0)) s.set(0, multiply(s.g, transposed(s.input(1))));
   if (s.needs(1)) s.set(1, multiply(transposed(s.input(0)), s.g));
 }
-constexpr Op kMatmul = {"matmul", infer_matmul, nullptr, run_matmul, matmul_vjp, {kSaveB, kSaveA}, 1, false,
-                        matmul_work};
+constexpr Op kMatmul = {"matmul", infer_matmul, nullptr,    run_matmul, matmul_vjp, {kSaveB, kSaveA},
+                        1,        false,        matmul_work};
 Tensor multiply(const Tensor& a, const Tensor& b) { return execute(kMatmul, {a, b}); }
 
 // linear(x (m, k), weight (n, k), bias (n,)): y = x weight^T + bias, the bias added as each tile is stored
@@ -108,8 +106,8 @@ void linear_vjp(Backward& s) {
   if (s.needs(1)) s.set(1, multiply(transposed(s.g), s.input(0)));
   if (s.needs(2)) s.set(2, ops::sum(s.g, Dims{0}));
 }
-constexpr Op kLinear = {"linear", infer_linear, nullptr, run_linear, linear_vjp, {kSaveB, kSaveA, 0}, 1, false,
-                        linear_work};
+constexpr Op kLinear = {"linear", infer_linear, nullptr,    run_linear, linear_vjp, {kSaveB, kSaveA, 0},
+                        1,        false,        linear_work};
 
 [[noreturn]] void fail_shapes(const char* op, const Tensor& a, const Tensor& b, const std::string& why) {
   throw std::invalid_argument(std::string(op) + ": " + describe(a) + " and " + describe(b) + ": " + why);

@@ -102,9 +102,12 @@ Dims infer_size(const Tensor& input, const Dims& shape) {
   int64_t known = 1;
   int unknown = -1;
   for (int i = 0; i < out.size(); ++i) {
-    if (out[i] == -1 && unknown < 0) unknown = i;
-    else if (out[i] < 0) throw std::invalid_argument("reshape: invalid size in shape " + to_string(shape));
-    else if (__builtin_mul_overflow(known, out[i], &known)) known = -1;
+    if (out[i] == -1 && unknown < 0)
+      unknown = i;
+    else if (out[i] < 0)
+      throw std::invalid_argument("reshape: invalid size in shape " + to_string(shape));
+    else if (__builtin_mul_overflow(known, out[i], &known))
+      known = -1;
   }
   const bool fits = unknown < 0 ? known == input.numel() : known > 0 && input.numel() % known == 0;
   if (!fits) {
@@ -248,8 +251,10 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
     bool fits = t.rank() == first.rank() && t.rank() > 0;
     for (int i = 0; fits && i < t.rank(); ++i) fits = i == d || t.size(i) == first.size(i);
     if (!fits) {
-      throw std::invalid_argument("cat: shapes must agree in every dimension but " + std::to_string(d) + " and have "
-                                  "at least one; got " + to_string(first.shape()) + " and " + to_string(t.shape()));
+      throw std::invalid_argument("cat: shapes must agree in every dimension but " + std::to_string(d) +
+                                  " and have "
+                                  "at least one; got " +
+                                  to_string(first.shape()) + " and " + to_string(t.shape()));
     }
     dtype = promote(dtype, t.dtype());
   }

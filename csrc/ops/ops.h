@@ -10,7 +10,7 @@
 
 namespace tg::ops {
 
-#define UNARY(name, ...)       \
+#define UNARY(name, ...)        \
   Tensor name(const Tensor& x); \
   Tensor name##_(Tensor x);
 #define BINARY(name, ...)                        \

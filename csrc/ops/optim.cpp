@@ -29,9 +29,7 @@ void for_chunks(std::span<const Tensor> params, F&& body) {
   });
 }
 
-void* element(const Tensor& t, int64_t at) {
-  return t.data<char>() + at * static_cast<int64_t>(itemsize(t.dtype()));
-}
+void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static_cast<int64_t>(itemsize(t.dtype())); }
 
 // Inputs: n parameters, n gradients, and the state, list after list; attrs.integer[0] = n, attrs.pointer the options.
 void run_sgd(const Call& c, std::span<Tensor>) {
@@ -77,7 +75,8 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
     }
     for (size_t i = 0; i < params.size(); ++i) {
       const Tensor& t = (*tensors)[i];
-      if (!is_float(t.dtype())) throw std::invalid_argument(std::string(op.name) + ": " + describe(t) + " is no float tensor");
+      if (!is_float(t.dtype()))
+        throw std::invalid_argument(std::string(op.name) + ": " + describe(t) + " is no float tensor");
       check_state(op.name, params[i], t, list == 1 ? "gradient" : "state");
       if (list != 1 && t->storage->read_only) {
         throw std::runtime_error(std::string(op.name) + ": " + describe(t) + " shares read-only memory");
@@ -100,8 +99,10 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
 namespace ops {
 
 void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const SgdOptions& options) {
-  if (bufs.empty()) step(kSgd, {&params, &grads}, &options);
-  else step(kSgd, {&params, &grads, &bufs}, &options);
+  if (bufs.empty())
+    step(kSgd, {&params, &grads}, &options);
+  else
+    step(kSgd, {&params, &grads, &bufs}, &options);
 }
 
 void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,

@@ -15,7 +15,8 @@ enum class Domain { FLOAT, NUMERIC, ALL, INTEGRAL };
 inline DType in_domain(const char* op, Domain domain, DType t) {
   if (domain == Domain::FLOAT && is_integral(t)) return default_dtype();
   if (domain == Domain::NUMERIC && t == DType::Bool) {
-    throw std::invalid_argument(std::string(op) + ": not defined for bool tensors; convert with .to(dtype) first, or "
+    throw std::invalid_argument(std::string(op) +
+                                ": not defined for bool tensors; convert with .to(dtype) first, or "
                                 "use the logical operators & | ^ ~");
   }
   if (domain == Domain::INTEGRAL && is_float(t)) {

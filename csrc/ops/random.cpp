@@ -17,14 +17,18 @@ Generator& generator_of(const Call& c) {
 void run_uniform(const Call& c, std::span<Tensor> out) {
   const Tensor& t = out[0];
   const double low = c.attrs.scalar[0], high = c.attrs.scalar[1];
-  if (t.dtype() == DType::Float32) uniform(generator_of(c), t.data<float>(), t.numel(), low, high);
-  else uniform(generator_of(c), t.data<double>(), t.numel(), low, high);
+  if (t.dtype() == DType::Float32)
+    uniform(generator_of(c), t.data<float>(), t.numel(), low, high);
+  else
+    uniform(generator_of(c), t.data<double>(), t.numel(), low, high);
 }
 void run_normal(const Call& c, std::span<Tensor> out) {
   const Tensor& t = out[0];
   const double mean = c.attrs.scalar[0], std = c.attrs.scalar[1];
-  if (t.dtype() == DType::Float32) normal(generator_of(c), t.data<float>(), t.numel(), mean, std);
-  else normal(generator_of(c), t.data<double>(), t.numel(), mean, std);
+  if (t.dtype() == DType::Float32)
+    normal(generator_of(c), t.data<float>(), t.numel(), mean, std);
+  else
+    normal(generator_of(c), t.data<double>(), t.numel(), mean, std);
 }
 void run_randint(const Call& c, std::span<Tensor> out) {
   randint(generator_of(c), out[0].data<int64_t>(), out[0].numel(), c.attrs.integer[0], c.attrs.integer[1]);

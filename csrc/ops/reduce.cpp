@@ -27,8 +27,10 @@ Dims reduced_shape(const Call& c) {
   Dims shape;
   const int64_t first = c.attrs.integer[0], last = first + c.attrs.integer[1];
   for (int i = 0; i < c.in[0].rank(); ++i) {
-    if (i < first || i >= last) shape.push_back(c.in[0].size(i));
-    else if (c.attrs.flag) shape.push_back(1);
+    if (i < first || i >= last)
+      shape.push_back(c.in[0].size(i));
+    else if (c.attrs.flag)
+      shape.push_back(1);
   }
   return shape;
 }
@@ -84,13 +86,17 @@ void reduce(const ReduceKernels& k, const Call& c, const Tensor& out) {
   const int dtype = static_cast<int>(c.in[0].dtype());
   const auto item = static_cast<int64_t>(itemsize(c.in[0].dtype()));
   if (e.outer * e.inner == 0) return;
-  if (e.inner == 1) reduce_rows(k, dtype, e, c.in[0].data<char>(), out.data<char>(), item);
-  else reduce_cols(k, dtype, e, c.in[0].data<char>(), out.data<char>(), item);
+  if (e.inner == 1)
+    reduce_rows(k, dtype, e, c.in[0].data<char>(), out.data<char>(), item);
+  else
+    reduce_cols(k, dtype, e, c.in[0].data<char>(), out.data<char>(), item);
 }
 
 void run_sum(const Call& c, std::span<Tensor> out) {
-  if (c.in[0].numel() == 0) std::memset(out[0].data(), 0, static_cast<size_t>(out[0].numel()) * itemsize(out[0].dtype()));
-  else reduce(kernels().sum, c, out[0]);
+  if (c.in[0].numel() == 0)
+    std::memset(out[0].data(), 0, static_cast<size_t>(out[0].numel()) * itemsize(out[0].dtype()));
+  else
+    reduce(kernels().sum, c, out[0]);
 }
 
 // The incoming gradient with the reduced dimensions back, as size 1.
@@ -150,10 +156,10 @@ void extreme_vjp(Backward& b) {
   const Tensor share = ops::div(with_reduced_dims(b, b.g), ops::sum(ties, dims, true));
   b.set(0, ops::mul(ties, share));
 }
-constexpr Op kAmax = {"amax", infer_extreme, nullptr, run_extreme<&KernelTable::max>, extreme_vjp,
-                      {kSaveA | kSaveOutput}};
-constexpr Op kAmin = {"amin", infer_extreme, nullptr, run_extreme<&KernelTable::min>, extreme_vjp,
-                      {kSaveA | kSaveOutput}};
+constexpr Op kAmax = {"amax",      infer_extreme,         nullptr, run_extreme<&KernelTable::max>,
+                      extreme_vjp, {kSaveA | kSaveOutput}};
+constexpr Op kAmin = {"amin",      infer_extreme,         nullptr, run_extreme<&KernelTable::min>,
+                      extreme_vjp, {kSaveA | kSaveOutput}};
 
 // Positions cannot be combined from chunks by the same kernel, so only whole rows are shared among the threads.
 template <ReduceKernels KernelTable::* Kernels>
@@ -192,7 +198,8 @@ Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim,
   if (dim && !dim->empty()) {
     for (int64_t d : *dim) {
       const uint64_t bit = uint64_t{1} << normalize_dim(op.name, d, rank);
-      if (mask & bit) throw std::invalid_argument(std::string(op.name) + ": dim " + std::to_string(d) + " is given twice");
+      if (mask & bit)
+        throw std::invalid_argument(std::string(op.name) + ": dim " + std::to_string(d) + " is given twice");
       mask |= bit;
     }
   } else {
@@ -202,10 +209,14 @@ Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim,
   int first = rank, last = -1;
   for (int i = 0; i < rank; ++i) {
     const bool reduced = mask >> i & 1;
-    if (!reduced) kept.push_back(i);
-    else first = std::min(first, i), last = i;
-    if (!reduced) kept_shape.push_back(input.size(i));
-    else if (keepdim) kept_shape.push_back(1);
+    if (!reduced)
+      kept.push_back(i);
+    else
+      first = std::min(first, i), last = i;
+    if (!reduced)
+      kept_shape.push_back(input.size(i));
+    else if (keepdim)
+      kept_shape.push_back(1);
   }
   const int count = rank - kept.size();
   Attrs attrs;

@@ -13,9 +13,8 @@ template <class F>
 void for_rows(const Tensor& t, F&& body) {
   const int64_t n = t.rank() ? t.shape().back() : 1;
   if (t.numel() == 0) return;
-  parallel_for(t.numel() / n, std::max<int64_t>(1, 8192 / n), [&](int64_t b, int64_t e) {
-    body(b, e, n, b * n * static_cast<int64_t>(itemsize(t.dtype())));
-  });
+  parallel_for(t.numel() / n, std::max<int64_t>(1, 8192 / n),
+               [&](int64_t b, int64_t e) { body(b, e, n, b * n * static_cast<int64_t>(itemsize(t.dtype()))); });
 }
 
 }  // namespace tg

@@ -35,8 +35,8 @@ void softmax_vjp(Backward& b) {
   if (!grad_enabled()) return b.set(0, execute(kSoftmaxBackward, {ops::contiguous(b.g), y}));
   b.set(0, ops::mul(y, ops::sub(b.g, ops::sum(ops::mul(b.g, y), Dims{-1}, true))));
 }
-constexpr Op kSoftmax = {"softmax", infer_same, nullptr, run_forward<&SoftmaxKernels::softmax>, softmax_vjp,
-                         {kSaveOutput}};
+constexpr Op kSoftmax = {"softmax",   infer_same,   nullptr, run_forward<&SoftmaxKernels::softmax>,
+                         softmax_vjp, {kSaveOutput}};
 
 constexpr Op kLogSoftmaxBackward = {"log_softmax_backward", infer_same, nullptr,
                                     run_gradient<&SoftmaxKernels::log_softmax_backward>, nullptr};
@@ -45,7 +45,7 @@ void log_softmax_vjp(Backward& b) {
   if (!grad_enabled()) return b.set(0, execute(kLogSoftmaxBackward, {ops::contiguous(b.g), y}));
   b.set(0, ops::sub(b.g, ops::mul(ops::exp(y), ops::sum(b.g, Dims{-1}, true))));
 }
-constexpr Op kLogSoftmax = {"log_softmax", infer_same, nullptr, run_forward<&SoftmaxKernels::log_softmax>,
+constexpr Op kLogSoftmax = {"log_softmax",   infer_same,   nullptr, run_forward<&SoftmaxKernels::log_softmax>,
                             log_softmax_vjp, {kSaveOutput}};
 
 Tensor over_dim(const Op& op, const Tensor& input, ops::MaybeDim dim, ops::MaybeDType dtype) {

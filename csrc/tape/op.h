@@ -47,8 +47,8 @@ struct Op {
   void (*vjp)(Backward&);                           // null: no gradient flows
   unsigned saves[3] = {0, 0, 0};                    // for the gradient of input 0, 1, and 2 or later
   int outputs = 1;
-  bool in_place = false;                            // run() writes input 0 (or more); no output of its own
-  int64_t (*work)(const Call&) = nullptr;           // scalar operations, where that is far from the bytes touched
+  bool in_place = false;                   // run() writes input 0 (or more); no output of its own
+  int64_t (*work)(const Call&) = nullptr;  // scalar operations, where that is far from the bytes touched
 };
 
 }  // namespace tg

@@ -62,8 +62,10 @@ class Sweep {
 
   void seed(const Tensor& root, const Tensor& gradient) {
     Edge e;
-    if (root->grad_fn) e.node = root->grad_fn;
-    else e.leaf = root.ref(), e.layout = root->layout;
+    if (root->grad_fn)
+      e.node = root->grad_fn;
+    else
+      e.leaf = root.ref(), e.layout = root->layout;
     deliver(e, gradient);
   }
 
@@ -134,23 +136,25 @@ class Sweep {
     if (into_.empty()) {
       Tensor total(leaf->grad);
       bool in_place = total && total.contiguous();
-      if (total) add(total, in_place, g);
-      else total = own(std::move(g));
+      if (total)
+        add(total, in_place, g);
+      else
+        total = own(std::move(g));
       leaf->grad = total.ref();
       return;
     }
     bool owned = false;
     for (size_t i = 0; i < into_.size(); ++i) {
       if (!(into_[i].ref() == leaf)) continue;
-      if (results_[i]) add(results_[i], owned, g);
-      else results_[i] = g;
+      if (results_[i])
+        add(results_[i], owned, g);
+      else
+        results_[i] = g;
     }
   }
 
   // A leaf's gradient shares memory with nobody: stolen where the sweep holds the only handle, copied otherwise.
-  Tensor own(Tensor g) const {
-    return sole(g) || (create_ && g->grad_fn) ? g : tape_ops::copy(g);
-  }
+  Tensor own(Tensor g) const { return sole(g) || (create_ && g->grad_fn) ? g : tape_ops::copy(g); }
 
   static bool sole(const Tensor& g) {
     return g->refs == 1 && g->storage->refs == 1 && g.contiguous() && !g->storage->release;

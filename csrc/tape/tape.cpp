@@ -11,8 +11,10 @@ uint64_t next_sequence = 0;  // under the GIL
 
 Edge edge_to(const Tensor& t) {
   Edge e;
-  if (t->grad_fn) e.node = t->grad_fn;
-  else if (t->requires_grad) e.leaf = t.ref();
+  if (t->grad_fn)
+    e.node = t->grad_fn;
+  else if (t->requires_grad)
+    e.leaf = t.ref();
   e.layout = t->layout;
   return e;
 }

@@ -32,14 +32,14 @@ struct Node : GraphNode {
   const Op* op = nullptr;
   uint64_t sequence = 0;
   int inputs = 0;
-  bool released = false;               // its saved tensors are gone
-  std::unique_ptr<Attrs> attrs;        // null: the op was run with none
-  Dims shape;                          // of the output, and so of the incoming gradient
+  bool released = false;         // its saved tensors are gone
+  std::unique_ptr<Attrs> attrs;  // null: the op was run with none
+  Dims shape;                    // of the output, and so of the incoming gradient
   DType dtype = DType::Float32;
   static constexpr int kInline = 3;
   Edge edges_inline[kInline];
-  Saved saved_inline[kInline + 2];     // inputs 0 to 2, then the outputs
-  struct Many {                        // for ops with more inputs
+  Saved saved_inline[kInline + 2];  // inputs 0 to 2, then the outputs
+  struct Many {                     // for ops with more inputs
     std::vector<Edge> edges;
     std::vector<Saved> saved;
   };
@@ -63,7 +63,7 @@ struct Backward {
   const Attrs& attrs() const;
   const Dims& input_shape(int i) const;  // of an input that needs a gradient
   DType input_dtype(int i) const;
-  Tensor input(int i) const;  // saved input, after the version check
+  Tensor input(int i) const;     // saved input, after the version check
   Tensor output() const;         // saved output 0, back in the graph
   Tensor second_output() const;  // saved output 1, a constant
   // A gradient may have the broadcast shape: the sweep sums it down to the input's.

@@ -14,8 +14,10 @@ int64_t checked_numel(const Dims& shape) {
   bool overflow = false, zero = false;
   for (int64_t s : shape) {
     if (s < 0) throw std::invalid_argument("negative size " + std::to_string(s) + " in shape " + to_string(shape));
-    if (s == 0) zero = true;
-    else overflow |= __builtin_mul_overflow(n, s, &n);
+    if (s == 0)
+      zero = true;
+    else
+      overflow |= __builtin_mul_overflow(n, s, &n);
   }
   int64_t bytes;
   if (overflow || __builtin_mul_overflow(n, int64_t{8}, &bytes)) {

@@ -92,8 +92,8 @@ class Dims {
   };
 };
 
-std::string to_string(const Dims& d);         // "(2, 3)"
-int64_t checked_numel(const Dims& shape);     // ValueError on a negative size or a product over 2^63
+std::string to_string(const Dims& d);      // "(2, 3)"
+int64_t checked_numel(const Dims& shape);  // ValueError on a negative size or a product over 2^63
 Dims contiguous_strides(const Dims& shape);
 bool is_contiguous(const Dims& shape, const Dims& strides);
 Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b);

@@ -13,9 +13,9 @@ struct Storage {
   int64_t refs = 0;
   char* data = nullptr;
   size_t bytes = 0;
-  uint32_t version = 0;         // counts in-place writes; saved tensors compare it
-  bool read_only = false;       // borrowed memory that must not be written
-  void* owner = nullptr;        // of borrowed memory
+  uint32_t version = 0;    // counts in-place writes; saved tensors compare it
+  bool read_only = false;  // borrowed memory that must not be written
+  void* owner = nullptr;   // of borrowed memory
   void (*release)(void* owner) = nullptr;
 
   // Small storages lie in one block with their bytes: one trip to the pool instead of two.
@@ -24,8 +24,10 @@ struct Storage {
     const bool together = bytes <= kTogether;
     char* block = static_cast<char*>(allocate(kHeader + (together ? bytes : 0)));
     Ref<Storage> s(new (block) Storage);
-    if (!together) s->data = static_cast<char*>(allocate(bytes));
-    else s->data = block + kHeader;
+    if (!together)
+      s->data = static_cast<char*>(allocate(bytes));
+    else
+      s->data = block + kHeader;
     s->bytes = bytes;
     return s;
   }
@@ -40,8 +42,10 @@ struct Storage {
   }
   static void destroy(Storage* s) {
     const bool together = !s->release && s->data == reinterpret_cast<char*>(s) + kHeader;
-    if (s->release) s->release(s->owner);
-    else if (s->data && !together) deallocate(s->data, s->bytes);
+    if (s->release)
+      s->release(s->owner);
+    else if (s->data && !together)
+      deallocate(s->data, s->bytes);
     const size_t block = kHeader + (together ? s->bytes : 0);
     s->~Storage();
     deallocate(s, block);

@@ -48,8 +48,10 @@ Tensor make_number(T value, DType dtype) {
 void GraphNode::destroy(GraphNode* n) { graveyard<GraphNode>().bury(n); }
 
 void TensorImpl::destroy(TensorImpl* t) {
-  if (t->grad) graveyard<TensorImpl>().bury(t);
-  else delete t;
+  if (t->grad)
+    graveyard<TensorImpl>().bury(t);
+  else
+    delete t;
 }
 
 Tensor Tensor::empty(const Dims& shape, DType dtype) {

@@ -51,11 +51,11 @@ class Tensor {
   explicit Tensor(Ref<TensorImpl> impl) : impl_(std::move(impl)) {}
 
   static Tensor empty(const Dims& shape, DType dtype);
-  static Tensor scalar(double value, DType dtype);   // 0-d
+  static Tensor scalar(double value, DType dtype);  // 0-d
   static Tensor scalar(int64_t value, DType dtype);
-  static Tensor number(double value);                // 0-d, promotes as a Python float
-  static Tensor number(int64_t value);               // ... int
-  static Tensor number(bool value);                  // ... bool
+  static Tensor number(double value);   // 0-d, promotes as a Python float
+  static Tensor number(int64_t value);  // ... int
+  static Tensor number(bool value);     // ... bool
   // A tensor on the same storage, outside the graph. Offset in elements, from this tensor's first element.
   Tensor alias(const Dims& shape, const Dims& strides, int64_t offset = 0) const;
   Tensor detach() const { return alias(shape(), strides()); }
@@ -81,7 +81,7 @@ class Tensor {
   int64_t storage_offset() const {
     return (impl_->data - impl_->storage->data) / static_cast<int64_t>(itemsize(impl_->dtype));
   }
-  double item_double() const;   // the one element, converted
+  double item_double() const;  // the one element, converted
   int64_t item_int64() const;
 
  private:
