@@ -101,7 +101,13 @@ namespace {
 // an array that array, so that going back and forth makes no chain of owners.
 py::object owner_of(const Ref<Storage>& s) {
   if (s->release) return py::reinterpret_borrow<py::object>(static_cast<PyObject*>(s->owner));
-  return py::capsule(new Ref<Storage>(s), [](void* held) { delete static_cast<Ref<Storage>*>(held); });
+  const auto release = [](void* p) {
+    auto* held = static_cast<Ref<Storage>*>(p);
+    --(*held)->exports;
+    delete held;
+  };
+  ++s->exports;
+  return py::capsule(new Ref<Storage>(s), release);
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ void check_in_place(const Call& call, bool recording) {
                              ") cannot be modified in place; do it under no_grad() or on a detach()ed tensor");
   }
   // Another tensor on the same memory (a view, its base) would keep a history that no longer tells its values.
-  if (recording && self->storage->refs > 1) {
+  if (recording && self->storage->refs - self->storage->exports > 1) {
     throw std::runtime_error(op + ": an in-place write to " + describe(self) +
                              ", which shares memory with another tensor, would make a gradient wrong; use an "
                              "out-of-place operation, or a clone()");

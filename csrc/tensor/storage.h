@@ -14,6 +14,7 @@ struct Storage {
   char* data = nullptr;
   size_t bytes = 0;
   uint32_t version = 0;    // counts in-place writes; saved tensors compare it
+  uint32_t exports = 0;    // references held by NumPy arrays, which have no history
   bool read_only = false;  // borrowed memory that must not be written
   void* owner = nullptr;   // of borrowed memory
   void (*release)(void* owner) = nullptr;
