@@ -101,6 +101,11 @@ def test_arange(args):
     assert t.dtype == (tg.int64 if all(isinstance(a, int) for a in args) else tg.float32)
 
 
+def test_arange_of_large_integers():
+    assert tg.arange(2**53, 2**53 + 4).tolist() == list(range(2**53, 2**53 + 4))
+    assert tg.arange(2**62 + 1, 2**62 - 6, -3).tolist() == list(range(2**62 + 1, 2**62 - 6, -3))
+
+
 def test_arange_of_nothing_possible():
     for args in [(0, 5, 0), (0, 5, -1), (5, 0), (0, float("nan")), (0, float("inf"))]:
         with pytest.raises((ValueError, RuntimeError)):

@@ -99,9 +99,12 @@ void bind_ranges(py::module_& m) {
         for (const py::object& v : {first, last, step}) {
           if (is_float(operand(v, "arange").dtype())) natural = default_dtype();
         }
-        return finish(
-            ops::arange(to_double(first.ptr()), to_double(last.ptr()), to_double(step.ptr()), dtype_or(dtype, natural)),
-            requires_grad);
+        const DType wanted = dtype_or(dtype, natural);
+        const Tensor t =
+            natural == DType::Int64
+                ? ops::arange(to_int64(first.ptr()), to_int64(last.ptr()), to_int64(step.ptr()), wanted)
+                : ops::arange(to_double(first.ptr()), to_double(last.ptr()), to_double(step.ptr()), wanted);
+        return finish(t, requires_grad);
       },
       "start"_a, "end"_a = py::none(), "step"_a = 1, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
       "start, start + step, ... up to but without end; int64 unless a float is given. arange(n) counts from 0.");

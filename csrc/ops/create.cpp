@@ -1,5 +1,6 @@
 // Ops without inputs: full, arange, linspace, eye.
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 
 #include "ops/ops.h"
@@ -77,6 +78,24 @@ Tensor arange(double start, double end, double step, DType dtype) {
   a.scalar[1] = step;
   a.integer[0] = convert_element<int64_t>(start);
   a.integer[1] = convert_element<int64_t>(step);
+  return execute(kArange, {}, a);
+}
+
+Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype) {
+  using Wide = __int128;
+  const Wide span = Wide{end} - start;
+  if (step == 0 || (span != 0 && (span > 0) != (step > 0))) {
+    throw std::invalid_argument("arange: a step of " + std::to_string(step) + " does not lead from " +
+                                std::to_string(start) + " to " + std::to_string(end));
+  }
+  const Wide count = (span + step - (step > 0 ? 1 : -1)) / step;
+  if (count > std::numeric_limits<int64_t>::max())
+    throw std::invalid_argument("arange: more elements than can be addressed");
+  Attrs a = attrs_for({static_cast<int64_t>(count)}, dtype);
+  a.scalar[0] = static_cast<double>(start);
+  a.scalar[1] = static_cast<double>(step);
+  a.integer[0] = start;
+  a.integer[1] = step;
   return execute(kArange, {}, a);
 }
 

@@ -91,6 +91,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {}
 // create.cpp
 Tensor full(const Dims& shape, const Tensor& value, DType dtype);
 Tensor arange(double start, double end, double step, DType dtype);
+Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype);  // exact beyond 2^53
 Tensor linspace(double start, double end, int64_t steps, DType dtype);
 Tensor eye(int64_t n, int64_t m, DType dtype);
 
