@@ -354,3 +354,11 @@ def test_gradient_penalty():
         e = np.zeros((2, 1))
         e[k] = h
         assert w.grad[k, 0].item() == pytest.approx((penalty(wv + e) - penalty(wv - e)) / (2 * h), rel=1e-6)
+
+
+def test_gradients_of_grad_share_no_memory():
+    a = tg.ones(3, requires_grad=True)
+    b = tg.ones(3, requires_grad=True)
+    ga, gb = tg.autograd.grad((a + b).sum(), [a, b])
+    ga += 1
+    assert gb.tolist() == [1, 1, 1]

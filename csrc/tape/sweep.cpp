@@ -149,7 +149,7 @@ class Sweep {
       if (results_[i])
         add(results_[i], owned, g);
       else
-        results_[i] = g;
+        results_[i] = own(g);
     }
   }
 
