@@ -124,6 +124,12 @@ void bind_ranges(py::module_& m) {
       "The n x m matrix with ones on its diagonal.");
 }
 
+// The low 64 bits of any Python int, negative ones too.
+uint64_t seed_bits(const py::object& seed) {
+  const py::object index = py::module_::import("operator").attr("index")(seed);
+  return py::object(index.attr("__and__")(py::int_(~uint64_t{0}))).cast<uint64_t>();
+}
+
 void bind_random(py::module_& m) {
   m.def(
       "randint",
@@ -149,9 +155,7 @@ void bind_random(py::module_& m) {
   m.def(
       "manual_seed",
       [](const py::object& seed) {
-        const py::object bits =
-            py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
-        manual_seed(bits.cast<uint64_t>());
+        manual_seed(seed_bits(seed));
         return py::cast(default_generator(), py::return_value_policy::reference);
       },
       "seed"_a, "Seeds the default generator; the streams are those of PyTorch's CPU generator.");
@@ -160,11 +164,10 @@ void bind_random(py::module_& m) {
       .def(
           "manual_seed",
           [](py::object self, const py::object& seed) {
-            const py::object bits =
-                py::module_::import("operator").attr("index")(seed).attr("__and__")(py::int_(~uint64_t{0}));
+            const uint64_t bits = seed_bits(seed);
             Generator& g = self.cast<Generator&>();
             const std::lock_guard lock(g.mutex);
-            g.manual_seed(bits.cast<uint64_t>());
+            g.manual_seed(bits);
             return self;
           },
           "seed"_a, "Restarts the stream from a seed; returns the generator.")

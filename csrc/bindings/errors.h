@@ -18,7 +18,7 @@ inline std::string naming(const char* op, const std::string& message) {
   return std::string(op) + ": " + message;
 }
 
-// The op's name in front of the message of a TypeError, ValueError or OverflowError that Python raised.
+// The op's name in front of the message of a TypeError or ValueError that Python raised.
 inline void restore_naming(const char* op, pybind11::error_already_set& e) {
   const pybind11::object type = e.type();
   const bool plain = type.is(pybind11::handle(PyExc_TypeError)) || type.is(pybind11::handle(PyExc_ValueError));

@@ -10,10 +10,8 @@ namespace py = pybind11;
 namespace tg {
 namespace {
 
-bool is_array_like(PyObject* o) { return is_tensor(o) || PyList_Check(o) || py::isinstance<py::array>(py::handle(o)); }
-
+// A list or array as a tensor.
 Tensor index_tensor(PyObject* o) {
-  if (is_tensor(o)) return unwrap(o);
   if (py::isinstance<py::array>(py::handle(o))) return tensor_from_numpy(py::handle(o));
   Tensor t = unwrap(py::module_::import("tapegrad._core").attr("tensor")(py::handle(o)).ptr());
   return t.numel() == 0 ? ops::to(t, DType::Int64) : t;
@@ -34,11 +32,11 @@ bool is_integer(PyObject* o) {
   return PyIndex_Check(o) && !PySequence_Check(o);
 }
 
-// A mask of no dimensions: a bool, or a 0-d bool tensor or array.
+// A mask of no dimensions: a bool, or a 0-d bool tensor.
 std::optional<bool> scalar_mask(PyObject* o) {
   if (is_bool(o)) return PyObject_IsTrue(o) == 1;
-  if (!is_tensor(o) && !py::isinstance<py::array>(py::handle(o))) return std::nullopt;
-  const Tensor t = index_tensor(o);
+  if (!is_tensor(o)) return std::nullopt;
+  const Tensor& t = unwrap(o);
   if (t.rank() != 0 || t.dtype() != DType::Bool) return std::nullopt;
   return t.item_int64() != 0;
 }
@@ -59,10 +57,6 @@ struct Indexed {
 int64_t dims_taken(PyObject* o) {
   if (o == Py_None || o == Py_Ellipsis || is_bool(o)) return 0;
   if (is_tensor(o) && unwrap(o).dtype() == DType::Bool) return unwrap(o).rank();
-  if (PyList_Check(o) || py::isinstance<py::array>(py::handle(o))) {
-    const Tensor t = index_tensor(o);
-    return t.dtype() == DType::Bool ? t.rank() : 1;
-  }
   return 1;
 }
 
@@ -102,8 +96,8 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
     x.view = take_slice(x.view, dim, o);
     ++dim;
     x.indices.emplace_back();
-  } else if (is_array_like(o)) {
-    const Tensor t = index_tensor(o);
+  } else if (is_tensor(o)) {
+    const Tensor& t = unwrap(o);
     if (t.rank() == 0 && is_integral(t.dtype()) && t.dtype() != DType::Bool) {
       x.view = ops::select(x.view, dim, t.item_int64());
       return;
@@ -116,18 +110,28 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
   }
 }
 
+// The parts of a key, lists and arrays among them made tensors once.
+std::vector<py::object> parts(PyObject* key) {
+  std::vector<py::object> out;
+  const auto add = [&](PyObject* o) {
+    const bool converts = PyList_Check(o) || py::isinstance<py::array>(py::handle(o));
+    out.push_back(converts ? py::cast(index_tensor(o)) : py::reinterpret_borrow<py::object>(o));
+  };
+  if (!PyTuple_Check(key)) {
+    add(key);
+  } else {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(key); ++i) add(PyTuple_GET_ITEM(key, i));
+  }
+  return out;
+}
+
 Indexed resolve(const Tensor& t, PyObject* key) {
   Indexed x{t, {}, false};
-  PyObject* const* items = &key;
-  Py_ssize_t n = 1;
-  if (PyTuple_Check(key)) {
-    items = &PyTuple_GET_ITEM(key, 0);
-    n = PyTuple_GET_SIZE(key);
-  }
+  const std::vector<py::object> items = parts(key);
   int64_t taken = 0, ellipses = 0;
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    taken += dims_taken(items[i]);
-    ellipses += items[i] == Py_Ellipsis;
+  for (const py::object& item : items) {
+    taken += dims_taken(item.ptr());
+    ellipses += item.ptr() == Py_Ellipsis;
   }
   if (ellipses > 1) throw std::out_of_range("an index can only have one ellipsis ('...')");
   if (taken > t.rank()) {
@@ -135,7 +139,7 @@ Indexed resolve(const Tensor& t, PyObject* key) {
                             to_string(t.shape()));
   }
   int64_t dim = 0;
-  for (Py_ssize_t i = 0; i < n; ++i) apply_key(x, items[i], dim, t.rank() - taken);
+  for (const py::object& item : items) apply_key(x, item.ptr(), dim, t.rank() - taken);
   return x;
 }
 

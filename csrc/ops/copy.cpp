@@ -28,9 +28,8 @@ void cast_vjp(Backward& b) { b.set(0, ops::to(b.g, b.input_dtype(0))); }
 constexpr Op kCast = {"to", infer_cast, nullptr, run_cast, cast_vjp};
 
 // clone(input)
-void infer_clone(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
 void pass_vjp(Backward& b) { b.set(0, b.g); }
-constexpr Op kClone = {"clone", infer_clone, nullptr, run_cast, pass_vjp};
+constexpr Op kClone = {"clone", infer_like_first, nullptr, run_cast, pass_vjp};
 
 // copy_(self, src): self has no part in its own gradient any more
 void check_copy(const Call& c) {

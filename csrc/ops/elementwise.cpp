@@ -44,8 +44,6 @@ Sym operator-(const Sym& a) { return Sym(ops::neg(a.t)); }
 
 constexpr int at(DType t) { return static_cast<int>(t); }
 
-void infer_like_first(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
-
 void infer_broadcast(const Call& c, OutSpec* out) {
   *out = {broadcast_shapes(c.op.name, c.in[0].shape(), c.in[1].shape()), c.in[0].dtype()};
 }

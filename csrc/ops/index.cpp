@@ -135,8 +135,7 @@ void run_index_put(const Call& c, std::span<Tensor> out) {
   }
 }
 // Keeps the GIL: the views it makes count references of a tensor that other threads may hold.
-int64_t no_release(const Call&) { return 0; }
-constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true, no_release};
+constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true, keep_gil};
 
 // gather(x, index): attrs.integer[0] = dim. Positions in x of the elements that index names, in index's order.
 template <class F>

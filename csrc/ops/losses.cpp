@@ -51,7 +51,6 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
 }
 
 // cross_entropy_backward(x, target, stats, scale): scale holds one value, or one per row
-void infer_like_x(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
 void run_cross_entropy_backward(const Call& c, std::span<Tensor> out) {
   const Tensor &x = c.in[0], &scale = c.in[3];
   const int64_t item = static_cast<int64_t>(itemsize(x.dtype())), step = scale.rank() ? 1 : 0;
@@ -61,7 +60,7 @@ void run_cross_entropy_backward(const Call& c, std::span<Tensor> out) {
         scale.data<char>() + b * step * item, step, out[0].data<char>() + offset);
   });
 }
-constexpr Op kCrossEntropyBackward = {"cross_entropy_backward", infer_like_x, nullptr, run_cross_entropy_backward,
+constexpr Op kCrossEntropyBackward = {"cross_entropy_backward", infer_like_first, nullptr, run_cross_entropy_backward,
                                       nullptr};
 
 void cross_entropy_vjp(Backward& b) {

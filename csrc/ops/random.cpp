@@ -36,17 +36,15 @@ void run_randint(const Call& c, std::span<Tensor> out) {
 void run_randperm(const Call& c, std::span<Tensor> out) {
   randperm(generator_of(c), out[0].data<int64_t>(), out[0].numel());
 }
-// Draws keep the GIL: a fork from another Python thread must not find the generator locked.
-int64_t no_release(const Call&) { return 0; }
 // What was there before has no part in the result.
 void forget_vjp(Backward&) {}
-constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true, no_release};
-constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true, no_release};
-constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true, no_release};
-constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, no_release};
+// Draws keep the GIL: a fork from another Python thread must not find the generator locked.
+constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true, keep_gil};
+constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true, keep_gil};
+constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true, keep_gil};
+constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, keep_gil};
 
 // dropout(x contiguous): attrs.scalar[0] = p, attrs.integer[0] = key. Linear in x, so its derivative is itself.
-void infer_same(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
 template <class T>
 void drop(const Call& c, const Tensor& out) {
   constexpr int64_t kBlock = 4096;
@@ -69,7 +67,7 @@ void run_dropout(const Call& c, std::span<Tensor> out) {
 }
 Tensor apply_dropout(const Tensor& x, const Attrs& attrs);
 void dropout_vjp(Backward& b) { b.set(0, apply_dropout(b.g, b.attrs())); }
-constexpr Op kDropout = {"dropout", infer_same, nullptr, run_dropout, dropout_vjp};
+constexpr Op kDropout = {"dropout", infer_like_first, nullptr, run_dropout, dropout_vjp};
 Tensor apply_dropout(const Tensor& x, const Attrs& attrs) { return execute(kDropout, {ops::contiguous(x)}, attrs); }
 
 // Fills go straight into contiguous memory, or through a contiguous tensor.

@@ -181,7 +181,6 @@ constexpr Op kArgmax = {"argmax", infer_extreme_index, nullptr, run_index<&Kerne
 constexpr Op kArgmin = {"argmin", infer_extreme_index, nullptr, run_index<&KernelTable::argmin>, nullptr};
 
 // The square root of a variance. Where that is 0 its gradient is 0, PyTorch's convention, and not inf * 0.
-void infer_root(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
 void run_root(const Call& c, std::span<Tensor> out) {
   run_loop(kernels().sqrt.forward[static_cast<int>(c.in[0].dtype())], out[0], c.in);
 }
@@ -189,7 +188,7 @@ void root_vjp(Backward& b) {
   const Tensor y = b.output(), zero = Tensor::number(0.0);
   b.set(0, ops::where(ops::eq(y, zero), zero, ops::div(b.g, ops::add(y, y))));
 }
-constexpr Op kRoot = {"std", infer_root, nullptr, run_root, root_vjp, {kSaveOutput}};
+constexpr Op kRoot = {"std", infer_like_first, nullptr, run_root, root_vjp, {kSaveOutput}};
 
 // Brings the reduced dimensions together, at the end where they are apart, and runs `op` over them.
 Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim) {

@@ -7,8 +7,6 @@
 namespace tg {
 namespace {
 
-void infer_same(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.in[0].dtype()}; }
-
 using Forward = void (*)(int64_t, int64_t, const void*, void*);
 using Gradient = void (*)(int64_t, int64_t, const void*, const void*, void*);
 
@@ -28,24 +26,24 @@ void run_gradient(const Call& c, std::span<Tensor> out) {
   });
 }
 
-constexpr Op kSoftmaxBackward = {"softmax_backward", infer_same, nullptr,
+constexpr Op kSoftmaxBackward = {"softmax_backward", infer_like_first, nullptr,
                                  run_gradient<&SoftmaxKernels::softmax_backward>, nullptr};
 void softmax_vjp(Backward& b) {
   const Tensor y = b.output();
   if (!grad_enabled()) return b.set(0, execute(kSoftmaxBackward, {ops::contiguous(b.g), y}));
   b.set(0, ops::mul(y, ops::sub(b.g, ops::sum(ops::mul(b.g, y), Dims{-1}, true))));
 }
-constexpr Op kSoftmax = {"softmax",   infer_same,   nullptr, run_forward<&SoftmaxKernels::softmax>,
+constexpr Op kSoftmax = {"softmax",   infer_like_first, nullptr, run_forward<&SoftmaxKernels::softmax>,
                          softmax_vjp, {kSaveOutput}};
 
-constexpr Op kLogSoftmaxBackward = {"log_softmax_backward", infer_same, nullptr,
+constexpr Op kLogSoftmaxBackward = {"log_softmax_backward", infer_like_first, nullptr,
                                     run_gradient<&SoftmaxKernels::log_softmax_backward>, nullptr};
 void log_softmax_vjp(Backward& b) {
   const Tensor y = b.output();
   if (!grad_enabled()) return b.set(0, execute(kLogSoftmaxBackward, {ops::contiguous(b.g), y}));
   b.set(0, ops::sub(b.g, ops::mul(ops::exp(y), ops::sum(b.g, Dims{-1}, true))));
 }
-constexpr Op kLogSoftmax = {"log_softmax",   infer_same,   nullptr, run_forward<&SoftmaxKernels::log_softmax>,
+constexpr Op kLogSoftmax = {"log_softmax",   infer_like_first, nullptr, run_forward<&SoftmaxKernels::log_softmax>,
                             log_softmax_vjp, {kSaveOutput}};
 
 Tensor over_dim(const Op& op, const Tensor& input, ops::MaybeDim dim, ops::MaybeDType dtype) {
