@@ -1,19 +1,19 @@
-"""The table of benchmark cases and the data each of them works on, the same bits in every process."""
+"""The table of benchmark groups with their lines and goals."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-import numpy as np
+from expressions import CALLS, ELEMENTWISE, GEMM, REDUCTIONS, Expression
 
-LEARNING_RATE = 1e-3
+LEARNING_RATES = {"adam": 1e-3, "sgd": 1e-2}
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-DATA_SEED = 20
+MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """One training step of an MLP: forward, mean cross-entropy, backward, Adam, on one fixed batch.
+    """One training step of an MLP: forward, mean cross-entropy, backward, Adam or SGD with momentum, on one fixed batch.
 
     `sizes` are the widths from the input to the classes; a Linear layer joins each pair and ReLU stands between layers.
     """
@@ -21,6 +21,9 @@ class TrainStep:
     name: str
     sizes: tuple[int, ...]
     batch: int
+    optimizer: str = "adam"
+    goals: dict[str, float] = field(default_factory=dict)
+    tolerance = 1e-3
 
     @property
     def flops(self) -> int:
@@ -28,50 +31,100 @@ class TrainStep:
         pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
         return 2 * self.batch * (3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1])
 
-    def describe(self) -> str:
-        hidden = self.sizes[1:-1]
-        if len(hidden) > 3:
-            return f"{self.sizes[0]}, {len(hidden)} hidden layers of {hidden[0]}, {self.sizes[-1]}; batch {self.batch}"
-        return f"{'-'.join(map(str, self.sizes))}; batch {self.batch}"
-
-
-# In a name, 256x16-10 reads: input of 256, sixteen hidden layers of 256, ten classes.
-CASES = (
-    TrainStep("2-16-16-2", (2, 16, 16, 2), 32),
-    TrainStep("64-64-64-4", (64, 64, 64, 4), 64),
-    TrainStep("784-10", (784, 10), 256),
-    TrainStep("784-256-10", (784, 256, 10), 256),
-    TrainStep("784-512-256-10", (784, 512, 256, 10), 128),
-    TrainStep("256x16-10", (256,) * 17 + (10,), 64),
-    TrainStep("1024x4-10", (1024,) * 5 + (10,), 256),
-    TrainStep("2048x4-10", (2048,) * 5 + (10,), 512),
-)
-
-
-def case_named(name: str) -> TrainStep:
-    for case in CASES:
-        if case.name == name:
-            return case
-    raise ValueError(f"no case {name!r}; there are {', '.join(case.name for case in CASES)}")
+    @property
+    def peers(self) -> tuple[str, ...]:
+        # scikit-learn gives two classes one output.
+        sklearn = ("sklearn",) if self.sizes[-1] > 2 else ()
+        return ("numpy", *sklearn, "torch", "jax", "tapegrad")
 
 
 @dataclass(frozen=True)
-class TrainData:
-    """Batch `x` (batch, inputs) float32, labels `y` (batch,) int64, weights (outputs, inputs) and biases float32."""
+class Epoch:
+    """One epoch over Fashion-MNIST (60,000 images) with 784-256-10, Adam, batches of 256, from the same weights.
 
-    x: np.ndarray
-    y: np.ndarray
-    weights: list[np.ndarray]
-    biases: list[np.ndarray]
+    `ways` says for each peer how it gets its batches: "loader" (a DataLoader that shuffles), "fit" (the library's own
+    loop over shuffled data) or "slicing" (of arrays permuted beforehand).
+    """
+
+    name: str
+    ways: dict[str, str]
+    goals: dict[str, float] = field(default_factory=dict)
+    step = TrainStep("784-256-10", (784, 256, 10), 256)
+    tolerance = 0.1  # of the epoch's mean loss: the order of the samples differs
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        return tuple(self.ways)
 
 
-def make_data(case: TrainStep) -> TrainData:
-    """Standard normal inputs, uniform labels, He-normal weights, small biases."""
-    rng = np.random.default_rng(DATA_SEED)
-    x = rng.standard_normal((case.batch, case.sizes[0]), np.float32)
-    y = rng.integers(0, case.sizes[-1], case.batch)
-    weights, biases = [], []
-    for fan_in, fan_out in zip(case.sizes[:-1], case.sizes[1:], strict=True):
-        weights.append(rng.standard_normal((fan_out, fan_in), np.float32) * np.float32(np.sqrt(2 / fan_in)))
-        biases.append(rng.uniform(-0.1, 0.1, fan_out).astype(np.float32))
-    return TrainData(x, y, weights, biases)
+@dataclass(frozen=True)
+class Memory:
+    """How far the resident memory rises at most over three training steps in a process of their own."""
+
+    name: str
+    step: TrainStep
+    goals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        return self.step.peers
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines measured together.
+
+    measure: "times", "memory", "imports" or "machine". rounds: turns of every peer; seconds: length of a turn.
+    mean_goals: least geometric mean of the ratios over the lines, by peer.
+    """
+
+    cases: tuple = ()
+    measure: str = "times"
+    rounds: int = 7
+    seconds: float = 0.06
+    mean_goals: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+# In a name, 256x16-10 reads: input of 256, sixteen hidden layers of 256, ten classes. A goal is the least ratio of a
+# peer's time to ours.
+STEPS_ADAM = (
+    TrainStep("2-16-16-2", (2, 16, 16, 2), 32, goals={"torch": 8, "numpy": 1}),
+    TrainStep("64-64-64-4", (64, 64, 64, 4), 64, goals={"torch": 5, "numpy": 1}),
+    TrainStep("784-10", (784, 10), 256, goals={"torch": 2.5, "numpy": 1}),
+    TrainStep("784-256-10", (784, 256, 10), 256, goals={"torch": 1.4, "numpy": 1}),
+    TrainStep("784-512-256-10", (784, 512, 256, 10), 128, goals={"torch": 1.7, "numpy": 1}),
+    TrainStep("256x16-10", (256,) * 17 + (10,), 64, goals={"torch": 1.8, "numpy": 1}),
+    TrainStep("1024x4-10", (1024,) * 5 + (10,), 256, goals={"torch": 1.6, "numpy": 1}),
+    TrainStep("2048x4-10", (2048,) * 5 + (10,), 512, goals={"torch": 1.25, "numpy": 1}),
+)
+STEPS_SGD = tuple(replace(case, optimizer="sgd", goals={"numpy": 1}) for case in STEPS_ADAM)
+EPOCHS = (
+    Epoch("DataLoader", {"torch": "loader", "tapegrad": "loader"}),
+    Epoch("fit", {"sklearn": "fit", "torch": "loader", "tapegrad": "fit"}),
+    Epoch("slicing", {"torch": "slicing", "tapegrad": "slicing"}),
+)
+THROUGHPUT = {"torch": 1.3, "numpy": 3}  # geometric means over elementwise operations and reductions
+
+GROUPS = {
+    "peak": Group(measure="machine", note="GFLOP/s of fused multiply-add in float32, GB/s of a = b + c"),
+    "calls": Group(CALLS, note="tensors of one element where nothing else is said"),
+    "elementwise": Group(ELEMENTWISE, rounds=5, mean_goals=THROUGHPUT, note="float32; the name ends in the elements"),
+    "reductions": Group(REDUCTIONS, rounds=5, mean_goals=THROUGHPUT, note="float32, 10x100, 1000x100 and 4000x1000"),
+    "gemm": Group(GEMM, rounds=5, seconds=0.08, mean_goals={"best": 1.05}, note="float32; rows x inner x columns"),
+    "steps-adam": Group(STEPS_ADAM, rounds=9, seconds=0.12, note="forward, cross-entropy, backward, Adam"),
+    "steps-sgd": Group(STEPS_SGD, rounds=5, seconds=0.12, note="forward, cross-entropy, backward, SGD with momentum"),
+    "epoch": Group(EPOCHS, rounds=5, seconds=0, note="one epoch of Fashion-MNIST, 784-256-10, Adam, batch 256"),
+    "memory": Group(
+        (Memory("2048x4-10", STEPS_ADAM[-1], goals={"torch": 1}),),
+        measure="memory",
+        rounds=3,
+        note="rise of the peak resident memory over three training steps, data of the caller not counted",
+    ),
+    "footprint": Group(measure="imports", rounds=9, note="import after NumPy; size of the package in a wheel"),
+}
+IMPORT_LIMIT, WHEEL_LIMIT = 0.015, 2e6  # seconds over NumPy's import, bytes
+
+
+def case_named(group: str, name: str) -> TrainStep | Epoch | Memory | Expression:
+    return next(case for case in GROUPS[group].cases if case.name == name)

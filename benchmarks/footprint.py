@@ -1,23 +1,19 @@
-#!/usr/bin/env python
-"""Prints the size of the wheel and what importing tapegrad costs after NumPy, with the other peers for comparison."""
+"""What importing tapegrad costs after NumPy, with the peers for comparison, and how large its wheel is."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import median
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy
 
-import peers
+from cases import IMPORT_LIMIT, WHEEL_LIMIT
+from report import OURS, summarize
 
-ROOT = Path(__file__).resolve().parent.parent
 PROBE = """
 import sys, time
 sys.path += sys.argv[1:]
@@ -29,54 +25,48 @@ print(middle - begin, time.perf_counter() - middle)
 """
 
 
-def build_wheel(folder: str) -> Path:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, str(ROOT)], check=True)
-    return next(Path(folder).glob("tapegrad-*.whl"))
+def measure(names: list[str], rounds: int, wheel: Path | None) -> list[dict]:
+    """The lines: import (seconds after NumPy's), wheel and unpacked size (bytes)."""
+    names = [name for name in names if name != "numpy"]
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = wheel or packed(Path(folder) / "tapegrad.whl")
+        with ZipFile(wheel) as archive:
+            archive.extractall(folder)
+            unpacked = sum(file.file_size for file in archive.infolist())
+        size = wheel.stat().st_size
+        times = import_seconds(names, rounds, folder)
+    return [
+        summarize("import", "s", times, {"limit": IMPORT_LIMIT}),
+        summarize("wheel", "bytes", {OURS: [size]}, {"limit": WHEEL_LIMIT}),
+        summarize("unpacked", "bytes", {OURS: [unpacked]}, {}),
+    ]
 
 
-def wheel_size(wheel: Path) -> dict[str, int]:
-    """Bytes of the wheel, of its files unpacked, and of the extension module among them."""
-    with ZipFile(wheel) as archive:
-        files = archive.infolist()
-    extension = sum(f.file_size for f in files if Path(f.filename).name.startswith("_core."))
-    return {"wheel": wheel.stat().st_size, "unpacked": sum(f.file_size for f in files), "extension": extension}
+def packed(path: Path) -> Path:
+    """The importable package's files, compressed as in a wheel (which adds some kilobytes of metadata)."""
+    package = Path(importlib.util.find_spec(OURS).origin).parent
+    core = Path(importlib.util.find_spec(f"{OURS}._core").origin)  # elsewhere in an editable installation
+    files = [f for f in package.rglob("*") if f.is_file() and "__pycache__" not in f.parts and f.suffix != ".so"]
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, Path(OURS) / file.relative_to(package))
+        archive.write(core, Path(OURS) / core.name)
+    return path
 
 
-def import_seconds(names: list[str], repeats: int, wheel: Path, folder: str) -> dict[str, float]:
-    """Medians over fresh processes, the modules in turn; every one but NumPy counts from NumPy on."""
-    with ZipFile(wheel) as archive:
-        archive.extractall(folder)
+def import_seconds(names: list[str], rounds: int, folder: str) -> dict[str, list[float]]:
+    """Seconds of every round; each a fresh process, the modules in turn."""
     # Without `site`, an editable installation, which looks after its build at every import, stays out of the way.
     paths = [folder, str(Path(numpy.__file__).parents[1])]
     times: dict[str, list[float]] = {name: [] for name in ("numpy", *names)}
-    for _ in range(repeats + 1):
+    for turn in range(rounds + 1):
         for name in names:
             command = [sys.executable, "-I", "-S", "-c", PROBE.format(name=name), *paths]
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            numpy_time, time = map(float, answer.split())
-            times["numpy"].append(numpy_time)
-            times[name].append(time)
-    # The first round warms the file cache.
-    return {name: median(values[len(values) // (repeats + 1) :]) for name, values in times.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--wheel", metavar="FILE", type=Path, help="this wheel, instead of building one from the tree")
-    parser.add_argument("--repeats", type=int, default=15, help="processes per module (default: 15)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results here")
-    options = parser.parse_args()
-    names = [name for name in reversed(peers.MODULES) if name != "numpy" and importlib.util.find_spec(name)]
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = options.wheel or build_wheel(folder)
-        result: dict[str, dict] = {"bytes": wheel_size(wheel)}
-        print(", ".join(f"{what} {size / 1e6:.2f} MB" for what, size in result["bytes"].items()))
-        result["import_seconds"] = import_seconds(names, options.repeats, wheel, folder)
-    for name, seconds in result["import_seconds"].items():
-        print(f"import {name:<10}{seconds * 1e3:8.1f} ms" + ("" if name == "numpy" else " after numpy"))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+            numpy_seconds, seconds = map(float, answer.split())
+            if turn == 0:
+                continue  # warms the file cache
+            times[name].append(seconds)
+            if name == OURS:
+                times["numpy"].append(numpy_seconds)
+    return times

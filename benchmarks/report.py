@@ -1,118 +1,184 @@
-"""What becomes of the measured times: medians, ratios, the machine's description, and the tables."""
+"""What becomes of the measured values: medians, ratios, goals met or missed, printed lines, JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import geometric_mean, median
 
-from cases import TrainStep, case_named
-from peers import LABELS
+import machine
 
 OURS = "tapegrad"
-BEGIN, END = "<!-- benchmark table: begin -->", "<!-- benchmark table: end -->"
+BEST = ("numpy", "torch")  # the peers of a goal against "best", the faster of them
 
 
-def summarize(case: TrainStep, times: dict[str, list[float]], losses: dict[str, list[float]]) -> dict:
-    """Seconds per step are medians over the slices; a ratio is the median of the ratios within a round."""
+def check_agreement(case, values: dict[str, list[float]]) -> None:
+    """Ends the run where a peer computes something else than the first one."""
+    reference = next(iter(values))
+    for peer, mine in values.items():
+        for place, (value, expected) in enumerate(zip(mine, values[reference], strict=True), 1):
+            if not abs(value - expected) <= case.tolerance * max(1.0, abs(expected)):
+                raise SystemExit(f"{case.name}: value {place} of {peer} is {value:.6g}, of {reference} {expected:.6g}")
+
+
+def summarize(
+    name: str, unit: str, values: dict[str, list[float]], goals: dict, flops: int = 0, fma_rate: float | None = None
+) -> dict:
+    """One line: medians over the rounds; a ratio (theirs / ours) is the median of the ratios within a round."""
     ratios = {
-        peer: [theirs / ours for theirs, ours in zip(values, times[OURS], strict=True)]
-        for peer, values in times.items()
+        peer: [theirs / ours for theirs, ours in zip(theirs_all, values[OURS], strict=True)]
+        for peer, theirs_all in values.items()
         if peer != OURS
     }
-    return {
-        "name": case.name,
-        "description": case.describe(),
-        "flops": case.flops,
-        "seconds": {peer: median(values) for peer, values in times.items()},
-        "ratio": {peer: median(values) for peer, values in ratios.items()},
-        "ratio_range": {peer: [min(values), max(values)] for peer, values in ratios.items()},
-        "slices": times,
-        "losses": losses,
+    line = {
+        "name": name,
+        "unit": unit,
+        "median": {peer: _short(median(v)) for peer, v in values.items()},
+        "ratio": {peer: _short(median(v)) for peer, v in ratios.items()},
+        "range": {peer: [_short(min(v)), _short(max(v))] for peer, v in ratios.items()},
     }
+    if flops:
+        line["flops"] = flops
+        if fma_rate:
+            line["share"] = _short(flops / line["median"][OURS] / fma_rate)
+    if goals:
+        line["goals"] = goals
+        line["missed"] = [what for what, goal in goals.items() if _misses(line, what, goal)]
+    return line
 
 
-def environment(options, versions: list[dict[str, str]]) -> dict:
-    known = {name: version for answer in versions for name, version in answer.items()}
-    isa = known.pop("isa")
+def _misses(line: dict, what: str, goal: float) -> bool:
+    if what == "limit":
+        return line["median"][OURS] > goal
+    if what == "peak":
+        return line.get("share", goal) < goal
+    return _ratio(line, what) < goal
+
+
+def _ratio(line: dict, peer: str) -> float:
+    """The ratio to a peer or to the best; infinite where it was not measured."""
+    among = BEST if peer == "best" else (peer,)
+    return min((line["ratio"][p] for p in among if p in line["ratio"]), default=float("inf"))
+
+
+def finish_group(group, lines: list[dict]) -> dict:
+    """The group with the geometric means of its ratios, and the means that miss their goal."""
+    measured = [line for line in lines if line.get("ratio")]
+    names = list(dict.fromkeys(peer for line in measured for peer in line["ratio"]))
+    means = {
+        peer: _short(geometric_mean([line["ratio"][peer] for line in measured if peer in line["ratio"]]))
+        for peer in names
+    }
+    if measured and "best" in group.mean_goals and any(peer in means for peer in BEST):
+        means["best"] = _short(geometric_mean([_ratio(line, "best") for line in measured]))
+    result = {"mean_ratio": means, "lines": lines}
+    if group.mean_goals:
+        result["mean_goals"] = group.mean_goals
+        result["missed_means"] = [p for p, goal in group.mean_goals.items() if means.get(p, goal) < goal]
+    return result
+
+
+def environment(options, versions: dict[str, str]) -> dict:
+    known = dict(versions)
+    isa = known.pop("isa", None)
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": _commit(),
-        "cpu": _cpu_model(),
+        "cpu": machine.cpu_model(),
         "cpus": os.cpu_count(),
         "isa": isa,
         "threads": options.threads,
         "versions": {"python": platform.python_version(), **known},
-        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        "rounds": options.rounds,
-        "slice_seconds": options.seconds,
-        "cases": [],
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "quick": options.quick,
     }
 
 
-def heading(result: dict) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return f"{result['cpu']}, {result['isa']}, {result['threads']} threads; {versions}; {result['date'][:10]}"
-
-
-def table_header(peers: list[str]) -> str:
-    others = [peer for peer in peers if peer != OURS]
-    return f"{'training step':<16}{'tapegrad us':>13}" + "".join(f"{peer + ' us':>12}{'ratio':>8}" for peer in others)
-
-
-def table_row(row: dict) -> str:
-    text = f"{row['name']:<16}{row['seconds'][OURS] * 1e6:>13.1f}"
-    return text + "".join(f"{row['seconds'][p] * 1e6:>12.1f}{r:>8.2f}" for p, r in row["ratio"].items())
-
-
-def readme_table(result: dict) -> str:
-    """The ratios as a Markdown table with what they were measured on."""
-    others = list(result["cases"][0]["ratio"])
-    lines = [
-        "| training step | batch | tapegrad | " + " | ".join(LABELS[p] for p in others) + " |",
-        "| --- | ---: | ---: |" + " ---: |" * len(others),
-    ]
-    for row in result["cases"]:
-        case = case_named(row["name"])
-        ratios = " | ".join(f"{row['ratio'][p]:.2f}" for p in others)
-        lines.append(f"| {case.name} | {case.batch} | {_duration(row['seconds'][OURS])} | {ratios} |")
-    means = (geometric_mean(row["ratio"][p] for row in result["cases"]) for p in others)
-    lines.append("| geometric mean | | | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
-    return "\n".join(lines) + f"\n\nMeasured on {heading(result)}."
-
-
-def update_readme(path: Path, result: dict) -> None:
-    text = path.read_text()
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{path} lacks the lines {BEGIN} and {END}")
-    path.write_text(f"{head}{BEGIN}\n{readme_table(result)}\n{END}{tail}")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _commit() -> str | None:
-    """The checked-out commit, marked + when files differ from it; None outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).resolve().parent)]
+    """The commit the package was imported from, marked + when files differ from it; None outside a git checkout."""
+    package = Path(find_spec(OURS).origin).parent
     try:
+        git = ["git", "-C", str(package)]
+        if not subprocess.run([*git, "ls-files", "__init__.py"], capture_output=True, check=True).stdout:
+            return None
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+        dirty = subprocess.run([*git, "status", "--porcelain", ":/"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit.stdout.strip() + ("+" if dirty.stdout else "")
+
+
+def header(names: list[str]) -> str:
+    others = [name for name in names if name != OURS]
+    return f"{'':<34}{OURS:>10}" + "".join(f"{name:>11}{'ratio':>7}" for name in others)
+
+
+def row(line: dict, names: list[str]) -> str:
+    if "skipped" in line:
+        return f"{line['name']:<34}  skipped: {line['skipped']}"
+    text = f"{line['name']:<34}{amount(line['median'][OURS], line['unit']):>10}"
+    for name in names:
+        if name in line["ratio"]:
+            text += f"{amount(line['median'][name], line['unit']):>11}{line['ratio'][name]:>7.2f}"
+        elif name != OURS:
+            text += " " * 18
+    if "flops" in line:
+        text += f"{line['flops'] / line['median'][OURS] / 1e9:>8.1f} GFLOP/s"
+    if "share" in line:
+        text += f" {line['share']:.0%} of peak"
+    return text + "".join(f"  !{goal_text(what, line['goals'][what])}" for what in line.get("missed", ()))
+
+
+def goal_text(what: str, goal: float) -> str:
+    if what == "limit":
+        return f"<={goal:g}"
+    return f"{what}>={goal:g}"
+
+
+def endings(result: dict) -> list[str]:
+    """The lines under a group: means, goals missed, or why it was left out."""
+    if "skipped" in result:
+        return [f"skipped: {result['skipped']}"]
+    lines = []
+    if result["mean_ratio"]:
+        lines.append("geometric mean: " + ", ".join(f"{p} {r:.2f}" for p, r in result["mean_ratio"].items()))
+    lines += [f"mean missed: {goal_text(p, result['mean_goals'][p])}" for p in result.get("missed_means", ())]
+    count = sum(bool(line.get("missed")) for line in result["lines"])
+    if any("goals" in line for line in result["lines"]):
+        lines.append(f"{count} of {len(result['lines'])} lines miss a goal")
+    return lines
+
+
+def amount(value: float, unit: str) -> str:
+    """A duration or a size with three digits."""
+    if unit == "bytes":
+        return f"{value / 1e6:.3g} MB"
+    for scale, name in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms")):
+        if value < 999.5 * scale:
+            return f"{value / scale:.3g} {name}"
+    return f"{value:.3g} s"
+
+
+def write_group(path: Path, name: str, result: dict) -> None:
+    """Puts the group into the JSON file, one line of the file for each line of the group."""
+    groups = json.loads(path.read_text()) if path.exists() else {}
+    groups[name] = result
+    parts = []
+    for group, content in groups.items():
+        head = {key: value for key, value in content.items() if key != "lines"}
+        text = f" {json.dumps(group)}: {{\n  " + ",\n  ".join(
+            f"{json.dumps(k)}: {json.dumps(v)}" for k, v in head.items()
+        )
+        if "lines" in content:
+            text += ',\n  "lines": [\n   ' + ",\n   ".join(map(json.dumps, content["lines"])) + "\n  ]"
+        parts.append(text + "\n }")
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,10 +1,11 @@
-"""JAX: the whole step, Adam included, is one jitted function whose parameters and state are donated."""
+"""JAX: the whole step, update included, is one jitted function whose parameters and state are donated."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases import BETA1, BETA2, EPSILON, LEARNING_RATE, TrainData, TrainStep
+from cases import BETA1, BETA2, EPSILON, LEARNING_RATES, MOMENTUM, TrainStep
+from data import TrainData
 
 
 def start(threads: int) -> None:
@@ -28,38 +29,46 @@ def _loss(params, x, y):
     return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
 
 
-def _train_step(params, m, v, count, x, y):
+def _adam_step(params, state, x, y):
+    m, v, count = state
     loss, grads = jax.value_and_grad(_loss)(params, x, y)
     count = count + 1
     correction = jnp.sqrt(1 - BETA2**count)
-    step_size = LEARNING_RATE * correction / (1 - BETA1**count)
+    step_size = LEARNING_RATES["adam"] * correction / (1 - BETA1**count)
     m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, grads)
     v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, grads)
     update = lambda p, m, v: p - step_size * m / (jnp.sqrt(v) + EPSILON * correction)  # noqa: E731
-    return jax.tree.map(update, params, m, v), m, v, count, loss
+    return jax.tree.map(update, params, m, v), (m, v, count), loss
+
+
+def _sgd_step(params, m, x, y):
+    loss, grads = jax.value_and_grad(_loss)(params, x, y)
+    m = jax.tree.map(lambda m, g: MOMENTUM * m + g, m, grads)
+    return jax.tree.map(lambda p, m: p - LEARNING_RATES["sgd"] * m, params, m), m, loss
 
 
 class Step:
     def __init__(self, case: TrainStep, data: TrainData) -> None:
         self.data = data
-        self.compiled = jax.jit(_train_step, donate_argnums=(0, 1, 2, 3))
+        self.adam = case.optimizer == "adam"
+        self.compiled = jax.jit(_adam_step if self.adam else _sgd_step, donate_argnums=(0, 1))
         self.x, self.y = jnp.asarray(data.x), jnp.asarray(data.y, jnp.int32)
         self.reset()
 
     def reset(self) -> None:
         pairs = zip(self.data.weights, self.data.biases, strict=True)
-        params = [(jnp.array(np.ascontiguousarray(w.T)), jnp.array(b)) for w, b in pairs]
-        zeros = lambda: jax.tree.map(jnp.zeros_like, params)  # noqa: E731
-        self.state = params, zeros(), zeros(), jnp.zeros((), jnp.float32)
+        self.params = [(jnp.array(np.ascontiguousarray(w.T)), jnp.array(b)) for w, b in pairs]
+        zeros = lambda: jax.tree.map(jnp.zeros_like, self.params)  # noqa: E731
+        self.state = (zeros(), zeros(), jnp.zeros((), jnp.float32)) if self.adam else zeros()
 
     def step(self) -> None:
-        *self.state, self.last_loss = self.compiled(*self.state, self.x, self.y)
+        self.params, self.state, self.last_loss = self.compiled(self.params, self.state, self.x, self.y)
 
     def loss(self) -> float:
         return float(self.last_loss)
 
     def wait(self) -> None:
-        jax.block_until_ready((self.state, self.last_loss))
+        jax.block_until_ready((self.params, self.state, self.last_loss))
 
 
 def train_step(case: TrainStep, data: TrainData) -> Step:

@@ -1,12 +1,13 @@
-"""NumPy by hand: no allocation in the step, in-place ufuncs, BLAS for products and column sums, Adam in blocks."""
+"""NumPy by hand: no allocation in the step, in-place ufuncs, BLAS for products and column sums, updates in blocks."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from cases import BETA1, BETA2, EPSILON, LEARNING_RATE, TrainData, TrainStep
+from cases import BETA1, BETA2, EPSILON, LEARNING_RATES, MOMENTUM, TrainStep
+from data import TrainData
 
-ADAM_BLOCK = 65536  # elements; the five arrays of a block stay in the second-level cache over its dozen passes
+BLOCK = 65536  # elements; the five arrays of a block stay in the second-level cache over Adam's dozen passes
 
 
 def start(threads: int) -> None:
@@ -20,16 +21,17 @@ def versions() -> dict[str, str]:
 class Step:
     def __init__(self, case: TrainStep, data: TrainData) -> None:
         self.data = data
+        self.update = self._adam if case.optimizer == "adam" else self._sgd
         pairs = list(zip(case.sizes[:-1], case.sizes[1:], strict=True))
         count = sum(i * o + o for i, o in pairs)
-        # All parameters in one vector, so that Adam costs the same number of calls for any number of layers.
+        # All parameters in one vector, so that an update costs the same number of calls for any number of layers.
         self.params, self.grads, self.m, self.v = (np.zeros(count, np.float32) for _ in range(4))
-        self.scratch = np.empty(min(count, ADAM_BLOCK), np.float32)
+        self.scratch = np.empty(min(count, BLOCK), np.float32)
         self.weights, self.biases = _views(self.params, pairs)
         self.weight_grads, self.bias_grads = _views(self.grads, pairs)
         self.blocks = [
-            (*(a[i : i + ADAM_BLOCK] for a in (self.params, self.grads, self.m, self.v)), self.scratch[: count - i])
-            for i in range(0, count, ADAM_BLOCK)
+            (*(a[i : i + BLOCK] for a in (self.params, self.grads, self.m, self.v)), self.scratch[: count - i])
+            for i in range(0, count, BLOCK)
         ]
         self.outputs = [np.empty((case.batch, o), np.float32) for _, o in pairs]
         self.deltas = [np.empty((case.batch, o), np.float32) for _, o in pairs[:-1]]
@@ -50,7 +52,7 @@ class Step:
     def step(self) -> None:
         self._forward()
         self._backward()
-        self._adam()
+        self.update()
 
     def loss(self) -> float:
         return float(self.last_loss)
@@ -93,7 +95,7 @@ class Step:
         self.steps += 1
         # sqrt(1 - beta2^t) is moved into the step size and epsilon, which saves a pass.
         correction = (1 - BETA2**self.steps) ** 0.5
-        step_size = LEARNING_RATE * correction / (1 - BETA1**self.steps)
+        step_size = LEARNING_RATES["adam"] * correction / (1 - BETA1**self.steps)
         epsilon = EPSILON * correction
         for p, g, m, v, t in self.blocks:
             np.subtract(g, m, out=t)
@@ -109,6 +111,13 @@ class Step:
             t *= step_size
             p -= t
 
+    def _sgd(self) -> None:
+        for p, g, m, _, t in self.blocks:
+            m *= MOMENTUM
+            m += g
+            np.multiply(m, LEARNING_RATES["sgd"], out=t)
+            p -= t
+
 
 def _views(flat: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     weights, biases, at = [], [], 0
@@ -121,3 +130,32 @@ def _views(flat: np.ndarray, pairs: list[tuple[int, int]]) -> tuple[list[np.ndar
 
 def train_step(case: TrainStep, data: TrainData) -> Step:
     return Step(case, data)
+
+
+def namespace(arrays: dict[str, np.ndarray]) -> dict:
+    return {"np": np, "softmax": softmax, "log_softmax": log_softmax, "layer_norm": layer_norm, **arrays}
+
+
+def softmax(x: np.ndarray, out: np.ndarray, column: np.ndarray) -> np.ndarray:
+    np.subtract(x, np.maximum.reduce(x, axis=1, keepdims=True, out=column), out=out)
+    np.exp(out, out=out)
+    out /= np.add.reduce(out, axis=1, keepdims=True, out=column)
+    return out
+
+
+def log_softmax(x: np.ndarray, out: np.ndarray, column: np.ndarray) -> np.ndarray:
+    np.maximum.reduce(x, axis=1, keepdims=True, out=column)
+    np.exp(np.subtract(x, column, out=out), out=out)
+    column += np.log(np.add.reduce(out, axis=1, keepdims=True))
+    return np.subtract(x, column, out=out)
+
+
+def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, out: np.ndarray, column: np.ndarray) -> np.ndarray:
+    np.subtract(x, np.mean(x, axis=1, keepdims=True, out=column), out=out)
+    np.vecdot(out, out, out=column[:, 0])
+    column /= x.shape[1]
+    column += 1e-5
+    out /= np.sqrt(column, out=column)
+    out *= weight
+    out += bias
+    return out

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from cases import BETA1, BETA2, EPSILON, LEARNING_RATE, TrainData, TrainStep
+import numpy as np
+
+from cases import Epoch, TrainStep
+from data import TrainData
+
+from . import _eager
 
 
 def start(threads: int) -> None:
@@ -16,38 +21,13 @@ def versions() -> dict[str, str]:
     return {"tapegrad": tg.__version__, "isa": tg.active_isa()}
 
 
-class Step:
-    def __init__(self, case: TrainStep, data: TrainData) -> None:
-        self.data = data
-        layers = []
-        for fan_in, fan_out in zip(case.sizes[:-1], case.sizes[1:], strict=True):
-            layers += [tg.nn.Linear(fan_in, fan_out), tg.nn.ReLU()]
-        self.model = tg.nn.Sequential(*layers[:-1])
-        self.criterion = tg.nn.CrossEntropyLoss()
-        self.x, self.y = tg.from_numpy(data.x), tg.from_numpy(data.y)
-        self.reset()
-
-    def reset(self) -> None:
-        linears = [layer for layer in self.model if isinstance(layer, tg.nn.Linear)]
-        with tg.no_grad():
-            for layer, weight, bias in zip(linears, self.data.weights, self.data.biases, strict=True):
-                layer.weight.copy_(tg.from_numpy(weight))
-                layer.bias.copy_(tg.from_numpy(bias))
-        self.optimizer = tg.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, betas=(BETA1, BETA2), eps=EPSILON)
-
-    def step(self) -> None:
-        self.optimizer.zero_grad()
-        loss = self.criterion(self.model(self.x), self.y)
-        loss.backward()
-        self.optimizer.step()
-        self.last_loss = loss
-
-    def loss(self) -> float:
-        return self.last_loss.item()
-
-    def wait(self) -> None:
-        """Eager ops are done when they return."""
+def train_step(case: TrainStep, data: TrainData) -> _eager.Step:
+    return _eager.Step(tg, case, data, {})
 
 
-def train_step(case: TrainStep, data: TrainData) -> Step:
-    return Step(case, data)
+def epoch(case: Epoch, data: TrainData, x: np.ndarray, y: np.ndarray) -> _eager.EpochOfSteps:
+    return _eager.EpochOfSteps(case, train_step(case.step, data), x, y, case.ways["tapegrad"])
+
+
+def namespace(arrays: dict[str, np.ndarray]) -> dict:
+    return _eager.namespace(tg, arrays, {})

@@ -1,0 +1,2 @@
+def update(a, b):
+    pass
