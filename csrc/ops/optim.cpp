@@ -9,7 +9,8 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kChunk = 16384;  // elements per task
+constexpr int64_t kChunk = 32768;     // elements per task
+constexpr int64_t kParallel = 32768;  // elements from which threads pay
 
 // body(tensor, offset in elements, n) over all the parameters, cut into tasks of one chunk each.
 template <class F>
@@ -21,7 +22,7 @@ void for_chunks(std::span<const Tensor> params, F&& body) {
     total += params[i].numel();
   }
   const auto count = static_cast<int64_t>(chunks.size());
-  parallel_for(count, total > 2 * kChunk ? 1 : std::max<int64_t>(count, 1), [&](int64_t b, int64_t e) {
+  parallel_for(count, total > kParallel ? 1 : std::max<int64_t>(count, 1), [&](int64_t b, int64_t e) {
     for (int64_t k = b; k < e; ++k) {
       const auto [i, at] = chunks[static_cast<size_t>(k)];
       body(i, at, std::min(kChunk, params[i].numel() - at));
