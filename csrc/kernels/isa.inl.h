@@ -3,6 +3,7 @@
 #include "kernels/gemm.inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/optim.inl.h"
+#include "kernels/pack.inl.h"
 #include "kernels/reduce.inl.h"
 #include "kernels/softmax.inl.h"
 
@@ -13,6 +14,7 @@ constexpr KernelTable make_table() {
   KernelTable table = {};
   table.isa = TG_ISA;
   fill_elementwise(table);
+  fill_pack(table);
   table.sum = kSum;
   table.max = kMax;
   table.min = kMin;

@@ -109,6 +109,13 @@ struct GemmKernels {
   void (*row)(const GemvArgs&);  // y[j] = sum over p of x[p] * a[p * lda + j]
 };
 
+// dst[r][c] = src[r][c] for a block of rows x cols elements. pack reads any strides (0 too), unpack
+// writes any. The other side's columns are contiguous. Strides in bytes.
+using PackKernel = void (*)(int64_t rows, int64_t cols, const char* src, int64_t row, int64_t col, char* dst,
+                            int64_t dst_row);
+using UnpackKernel = void (*)(int64_t rows, int64_t cols, const char* src, int64_t src_row, char* dst, int64_t row,
+                              int64_t col);
+
 struct KernelTable {
   const char* isa;  // "baseline", "avx2", "avx512"
 #define UNARY(name, ...) UnaryKernels name;
@@ -117,7 +124,9 @@ struct KernelTable {
 #include "ops/ops.def"
   ElementwiseKernel where[kDTypeCount];              // in: {bool cond, a, b}
   ElementwiseKernel cast[kDTypeCount][kDTypeCount];  // [from][to]; to bool: x != 0; float to int truncates
-  ReduceKernels sum, max, min, argmax, argmin;       // sum: floats and int64 only
+  PackKernel pack[kDTypeCount];
+  UnpackKernel unpack[kDTypeCount];
+  ReduceKernels sum, max, min, argmax, argmin;  // sum: floats and int64 only
   SoftmaxKernels softmax;
   OptimKernels optim;
   GemmKernels gemm[kFloatCount];

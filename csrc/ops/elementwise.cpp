@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/elementwise.inl.h"
+#include "ops/cost.h"
 #include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
@@ -48,38 +49,42 @@ void infer_broadcast(const Call& c, OutSpec* out) {
   *out = {broadcast_shapes(c.op.name, c.in[0].shape(), c.in[1].shape()), c.in[0].dtype()};
 }
 
-template <UnaryKernels KernelTable::* Kernels>
+// The functors take twice as long in float64.
+double compute_ns(double float_ns, const Tensor& x) { return x.dtype() == DType::Float64 ? 2 * float_ns : float_ns; }
+
+template <UnaryKernels KernelTable::* Kernels, class F>
 void run_unary(const Call& c, std::span<Tensor> out) {
-  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in, compute_ns(kComputeNs<F>, out[0]));
 }
 
-template <BinaryKernels KernelTable::* Kernels>
+template <BinaryKernels KernelTable::* Kernels, class F>
 void run_binary(const Call& c, std::span<Tensor> out) {
-  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in, compute_ns(kComputeNs<F>, out[0]));
 }
 
 // A gradient op's inputs are g and then only the operands its functor needs; the kernel has a place for each.
 template <unsigned Needs, int Places>
-void run_gradient(ElementwiseKernel kernel, const Call& c, std::span<Tensor> out) {
+void run_gradient(ElementwiseKernel kernel, double ns, const Call& c, std::span<Tensor> out) {
   const Tensor* in[Places] = {&c.in[0]};
   size_t next = 1;
   constexpr unsigned bits[3] = {kNeedsA, Places == 4 ? kNeedsB : kNeedsY, kNeedsY};
   for (int p = 1; p < Places; ++p) {
     if (Needs & bits[p - 1]) in[p] = &c.in[next++];
   }
-  run_loop(kernel, out[0], std::span<const Tensor* const>(in));
+  run_loop(kernel, out[0], std::span<const Tensor* const>(in), compute_ns(ns, out[0]));
 }
 
 template <UnaryKernels KernelTable::* Kernels, class F>
 void run_unary_gradient(const Call& c, std::span<Tensor> out) {
-  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], c, out);
+  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], kGradientNs<F, F::needs>, c, out);
 }
 
 template <BinaryKernels KernelTable::* Kernels, class F, int Input>
 void run_binary_gradient(const Call& c, std::span<Tensor> out) {
   const BinaryKernels& k = kernels().*Kernels;
   const auto* table = Input == 0 ? k.grad_a : k.grad_b;
-  run_gradient<Input == 0 ? F::needs_a : F::needs_b, 4>(table[at(c.in[0].dtype())], c, out);
+  constexpr unsigned needs = Input == 0 ? F::needs_a : F::needs_b;
+  run_gradient<needs, 4>(table[at(c.in[0].dtype())], kGradientNs<F, needs>, c, out);
 }
 
 constexpr unsigned saved_bits(unsigned needs) {
@@ -147,13 +152,13 @@ struct UnaryOps {
   static constexpr Op backward = {Row::backward_name, infer_like_first, nullptr, run_unary_gradient<Row::kernels, F>,
                                   nullptr};
   static constexpr Op op = {
-      Row::name, infer_like_first, nullptr, run_unary<Row::kernels>, unary_vjp<F, backward>, {saved_bits(F::needs)}};
+      Row::name, infer_like_first, nullptr, run_unary<Row::kernels, F>, unary_vjp<F, backward>, {saved_bits(F::needs)}};
 };
 
 template <class Row>
 struct BinaryOps {
   using F = typename Row::Functor;
-  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels>, nullptr};
+  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels, F>, nullptr};
 };
 
 template <class Row>
@@ -167,7 +172,7 @@ struct BinaryOps<Row> {
   static constexpr Op op = {Row::name,
                             infer_broadcast,
                             nullptr,
-                            run_binary<Row::kernels>,
+                            run_binary<Row::kernels, F>,
                             binary_vjp<F, backward_a, backward_b>,
                             {saved_bits(F::needs_a), saved_bits(F::needs_b)}};
 };

@@ -1,4 +1,4 @@
-// parallel_for: a loop over [0, n) cut into fixed chunks and handed to the thread pool.
+// Loops over [0, n) cut into pieces and handed to the thread pool.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -8,10 +8,14 @@
 
 namespace tg {
 
+// What a piece of work should take at least, in ns: the hand-out costs less than a tenth of it.
+constexpr double kChunkNs = 8000;
+
 // Calls body(begin, end) for the chunks of `grain` of [0, n). The cut depends on n and grain alone, so a result built
-// from chunks has the same bits for every number of threads. body must not throw; n <= grain runs in the caller.
+// from chunks has the same bits for every number of threads. `ns` estimates the time one item takes; without it a chunk
+// counts for kChunkNs. body must not throw; n <= grain runs in the caller.
 template <class F>
-void parallel_for(int64_t n, int64_t grain, F&& body) {
+void parallel_for(int64_t n, int64_t grain, F&& body, double ns = 0) {
   if (n <= 0) return;
   if (n <= grain) {
     body(int64_t{0}, n);
@@ -28,7 +32,21 @@ void parallel_for(int64_t n, int64_t grain, F&& body) {
               const int64_t begin = task * r.grain;
               (*r.body)(begin, r.n - begin < r.grain ? r.n : begin + r.grain);
             },
-            &range);
+            &range, static_cast<double>(n) * (ns > 0 ? ns : kChunkNs / static_cast<double>(range.grain)));
+}
+
+// The same where the result does not depend on the cut: as many pieces as there are threads, or a few times as many in
+// a long loop, and none where they would not pay. All begin at multiples of `unit`.
+template <class F>
+void parallel_split(int64_t n, double ns, int64_t unit, F&& body) {
+  const int64_t worth = static_cast<int64_t>(std::min(static_cast<double>(n) * ns / kChunkNs, 1e6));
+  int64_t pieces = 1;
+  if (worth > 1) {
+    const int64_t threads = num_threads();
+    pieces = std::clamp(worth / threads, int64_t{1}, int64_t{8}) * threads;
+  }
+  const int64_t units = (n + unit - 1) / unit;
+  parallel_for(n, (units + pieces - 1) / pieces * unit, body, ns);
 }
 
 }  // namespace tg

@@ -12,8 +12,9 @@ int num_threads();
 void set_num_threads(int n);  // 1 <= n <= 1024, else std::invalid_argument; may exceed the number of cores
 int available_threads();      // CPUs this process may use: affinity mask and cgroup quota
 
-// Runs fn(ctx, task) for every task in [0, tasks) on the pool and the caller; returns when all are done.
+// Runs fn(ctx, task) for every task in [0, tasks) on the pool and the caller; returns when all are done. `ns` estimates
+// how long one thread would take: from it follows how many threads help, so that no job is slower with than without.
 // A nested call, or one made while another thread uses the pool, runs inline. fn must not throw (std::terminate).
-void run_tasks(int64_t tasks, void (*fn)(void* ctx, int64_t task), void* ctx);
+void run_tasks(int64_t tasks, void (*fn)(void* ctx, int64_t task), void* ctx, double ns);
 
 }  // namespace tg
