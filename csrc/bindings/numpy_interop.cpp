@@ -75,14 +75,9 @@ Tensor tensor_from_numpy(py::handle object) {
   auto* data = const_cast<void*>(a.data());
   const bool read_only = !a.writeable();
   const size_t bytes = a.size() ? static_cast<size_t>(extent * a.itemsize()) : 0;
-  Ref<TensorImpl> t(new TensorImpl);
+  Ref<TensorImpl> t(new TensorImpl(shape, strides, dtype));
   t->storage = Storage::borrow(data, bytes, read_only, a.release().ptr(), release_object);
   t->data = t->storage->data;
-  t->dtype = dtype;
-  t->numel = checked_numel(shape);
-  t->contiguous = is_contiguous(shape, strides);
-  t->shape = shape;
-  t->strides = strides;
   return Tensor(std::move(t));
 }
 

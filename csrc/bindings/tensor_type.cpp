@@ -10,9 +10,12 @@
 namespace py = pybind11;
 
 namespace tg {
+namespace detail {
+PyTypeObject* tensor_type = nullptr;
+}
 namespace {
 
-PyTypeObject* type = nullptr;
+PyTypeObject*& type = detail::tensor_type;
 
 // Wrappers of exactly the type Tensor are recycled: creating one is on the path of every operation.
 constexpr int kMaxFree = 64;
@@ -66,9 +69,11 @@ PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
 // One slot for an operator and its reflected form; NotImplemented for operands that are neither tensor nor number.
 template <Tensor (*Op)(const Tensor&, const Tensor&)>
 PyObject* binary(PyObject* a, PyObject* b) {
-  if (!is_operand(a) || !is_operand(b)) Py_RETURN_NOTIMPLEMENTED;
-  return guarded(static_cast<PyObject*>(nullptr),
-                 [&] { return wrap(Op(to_operand_beside(a, b), to_operand_beside(b, a))); });
+  const bool tensors = is_tensor(a) && is_tensor(b);
+  if (!tensors && (!is_operand(a) || !is_operand(b))) Py_RETURN_NOTIMPLEMENTED;
+  return guarded(static_cast<PyObject*>(nullptr), [&] {
+    return wrap(tensors ? Op(unwrap(a), unwrap(b)) : Op(to_operand_beside(a, b), to_operand_beside(b, a)));
+  });
 }
 
 template <Tensor (*Op)(Tensor, const Tensor&)>
@@ -199,8 +204,6 @@ void set_slot(int id, void* value) {
 }
 
 }  // namespace
-
-PyTypeObject* tensor_type() { return type; }
 
 PyObject* wrap(const Tensor& t, PyTypeObject* cls) {
   // A wrapper without references is being deallocated, and Python code run by that asks for the tensor: it gets

@@ -11,7 +11,10 @@ struct PyTensor {
   Tensor tensor;
 };
 
-PyTypeObject* tensor_type();
+namespace detail {
+extern PyTypeObject* tensor_type;
+}
+inline PyTypeObject* tensor_type() { return detail::tensor_type; }
 inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type() || PyObject_TypeCheck(o, tensor_type()); }
 inline Tensor& unwrap(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->tensor; }
 // New reference: the tensor's live wrapper, or a new one of class `cls` (a subclass of Tensor; null for Tensor itself).

@@ -20,7 +20,8 @@ struct Attrs {
   const void* pointer = nullptr;  // for ops that are run once and never recorded (optimizer arguments, generators)
 };
 
-const Attrs& no_attrs();
+extern const Attrs kNoAttrs;
+inline const Attrs& no_attrs() { return kNoAttrs; }
 
 struct Call {
   const struct Op& op;

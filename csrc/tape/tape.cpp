@@ -6,7 +6,6 @@
 namespace tg {
 namespace {
 
-thread_local bool grad_mode = true;
 uint64_t next_sequence = 0;  // under the GIL
 
 Edge edge_to(const Tensor& t) {
@@ -43,8 +42,7 @@ const Tensor& checked(const Node& node, const Saved& s, const char* what) {
 
 }  // namespace
 
-bool grad_enabled() { return grad_mode; }
-void set_grad_enabled(bool on) { grad_mode = on; }
+constinit thread_local bool grad_mode = true;
 
 void Node::release() {
   released = true;
@@ -57,10 +55,7 @@ const TensorImpl& Edge::checked_leaf() const {
   return *leaf;
 }
 
-const Attrs& no_attrs() {
-  static const Attrs none{};
-  return none;
-}
+const Attrs kNoAttrs{};
 
 const Attrs& Backward::attrs() const { return node.attrs ? *node.attrs : no_attrs(); }
 

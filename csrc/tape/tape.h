@@ -70,8 +70,9 @@ struct Backward {
   void set(int i, Tensor grad) { grads[static_cast<size_t>(i)] = std::move(grad); }
 };
 
-bool grad_enabled();
-void set_grad_enabled(bool on);
+extern constinit thread_local bool grad_mode TG_STATIC_TLS;
+inline bool grad_enabled() { return grad_mode; }
+inline void set_grad_enabled(bool on) { grad_mode = on; }
 struct GradMode {  // scoped
   explicit GradMode(bool on) : before(grad_enabled()) { set_grad_enabled(on); }
   ~GradMode() { set_grad_enabled(before); }

@@ -7,6 +7,14 @@ namespace tg {
 
 constexpr size_t kAlignment = 64;
 
+// For thread-local variables of a few bytes: read at a fixed offset instead of through a call. glibc keeps room for
+// such variables of libraries that are loaded late; other C libraries do not.
+#if defined(__GLIBC__) && defined(__x86_64__)
+#define TG_STATIC_TLS __attribute__((tls_model("initial-exec")))
+#else
+#define TG_STATIC_TLS
+#endif
+
 // A block of at least `bytes` bytes, uninitialised; 0 is valid and gives a pointer of its own. Throws std::bad_alloc
 // when memory runs out, and at once when the live blocks would outgrow physical memory and swap together.
 void* allocate(size_t bytes);

@@ -55,11 +55,7 @@ void TensorImpl::destroy(TensorImpl* t) {
 }
 
 Tensor Tensor::empty(const Dims& shape, DType dtype) {
-  Ref<TensorImpl> t(new TensorImpl);
-  t->numel = checked_numel(shape);
-  t->dtype = dtype;
-  t->shape = shape;
-  t->strides = contiguous_strides(shape);
+  Ref<TensorImpl> t(new TensorImpl(shape, dtype));
   const size_t bytes = static_cast<size_t>(t->numel) * itemsize(dtype);
   try {
     t->storage = Storage::make(bytes);
@@ -78,14 +74,9 @@ Tensor Tensor::number(int64_t value) { return make_number(value, DType::Int64); 
 Tensor Tensor::number(bool value) { return make_number(value, DType::Bool); }
 
 Tensor Tensor::alias(const Dims& shape, const Dims& strides, int64_t offset) const {
-  Ref<TensorImpl> t(new TensorImpl);
+  Ref<TensorImpl> t(new TensorImpl(shape, strides, impl_->dtype));
   t->storage = impl_->storage;
   t->data = impl_->data + offset * static_cast<int64_t>(itemsize(impl_->dtype));
-  t->dtype = impl_->dtype;
-  t->numel = checked_numel(shape);
-  t->shape = shape;
-  t->strides = strides;
-  t->contiguous = is_contiguous(shape, strides);
   return Tensor(std::move(t));
 }
 

@@ -26,6 +26,15 @@ struct GraphNode {
 };
 
 struct TensorImpl {
+  TensorImpl(const Dims& shape_, DType dtype_)  // contiguous
+      : numel(checked_numel(shape_)), dtype(dtype_), shape(shape_), strides(contiguous_strides(shape_)) {}
+  TensorImpl(const Dims& shape_, const Dims& strides_, DType dtype_)
+      : numel(checked_numel(shape_)),
+        dtype(dtype_),
+        contiguous(is_contiguous(shape_, strides_)),
+        shape(shape_),
+        strides(strides_) {}
+
   int64_t refs = 0;
   Ref<Storage> storage;
   char* data = nullptr;  // of the first element
