@@ -13,7 +13,7 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class TrainStep:
-    """One training step of an MLP: forward, mean cross-entropy, backward, Adam or SGD with momentum, on one fixed batch.
+    """One training step of an MLP on a fixed batch: forward, mean cross-entropy, backward, Adam or SGD with momentum.
 
     `sizes` are the widths from the input to the classes; a Linear layer joins each pair and ReLU stands between layers.
     """

@@ -36,6 +36,8 @@ WANT_GRAD = "for t in (a, b, c): t.requires_grad_()"
 FIFTY = "params = [torch.nn.Parameter(w[i]) for i in range(50)]\nfor p in params: p.grad = torch.ones_like(p)\n"
 LAYER = "layer = torch.nn.Linear(16, 16)\nwith torch.no_grad():\n    layer.weight.copy_(w)\n    layer.bias.copy_(bias)"
 
+OUT = "y, column = np.empty_like(x), np.empty((len(x), 1), np.float32)"
+
 CALLS = (
     Expression("a + b", ONE, "a + b", "a + b", goals={"numpy": 1.8, "torch": 8}),
     Expression("a + b with a graph", ONE, "a + b", setup=WANT_GRAD, goals={"torch": 6}),
@@ -50,7 +52,7 @@ CALLS = (
     Expression("a * 2.0", ONE, "a * 2.0", "a * 2.0"),
     Expression("exp", ONE, "a.exp()", "np.exp(a)"),
     Expression("sum", ONE, "a.sum()", "a.sum()"),
-    Expression("softmax of 10", {"a": (1, 10)}, "torch.softmax(a, 1)", "softmax(a, a - a, a[:, :1] * 0)"),
+    Expression("softmax of 10", {"x": (1, 10)}, "torch.softmax(x, 1)", "softmax(x, y, column)", "", OUT),
     Expression("x[0] of 4x4", {"x": (4, 4)}, "x[0]", "x[0]"),
     Expression("x.shape", {"x": (4, 4)}, "x.shape", "x.shape"),
     Expression("nn.Linear(16, 16), one row", {"x": (1, 16), "w": (16, 16), "bias": (16,)}, "layer(x)", setup=LAYER),
@@ -116,7 +118,6 @@ def _elementwise(rows: int, columns: int) -> list[Expression]:
 def _reductions(rows: int, columns: int) -> list[Expression]:
     x = {"x": (rows, columns)}
     affine = {"x": (rows, columns), "w": (columns,), "b": (columns,)}
-    out = "y, column = np.empty_like(x), np.empty((len(x), 1), np.float32)"
     return [
         Expression("sum", x, "x.sum()", "x.sum()"),
         Expression("sum dim 0", x, "x.sum(0)", "x.sum(0)"),
@@ -125,15 +126,15 @@ def _reductions(rows: int, columns: int) -> list[Expression]:
         Expression("argmax dim 1", x, "x.argmax(1)", "x.argmax(1)"),
         Expression("mean", x, "x.mean()", "x.mean()"),
         Expression("var dim 1", x, "x.var(1)", "x.var(1, ddof=1)"),
-        Expression("softmax dim 1", x, "torch.softmax(x, 1)", "softmax(x, y, column)", "", out),
-        Expression("log_softmax dim 1", x, "torch.log_softmax(x, 1)", "log_softmax(x, y, column)", "", out),
+        Expression("softmax dim 1", x, "torch.softmax(x, 1)", "softmax(x, y, column)", "", OUT),
+        Expression("log_softmax dim 1", x, "torch.log_softmax(x, 1)", "log_softmax(x, y, column)", "", OUT),
         Expression(
             "layer_norm",
             affine,
             "torch.nn.functional.layer_norm(x, w.shape, w, b)",
             "layer_norm(x, w, b, y, column)",
             "",
-            out,
+            OUT,
         ),
     ]
 

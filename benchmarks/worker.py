@@ -1,7 +1,7 @@
 """The process of one peer: reads one JSON request a line from stdin, answers with one JSON line, sleeps in between.
 
 {"do": "versions"}                                -> {...}
-{"do": "load", "group": G, "case": C}             -> {"check": [...]} to compare with the other peers, or {"lacks": WHAT}
+{"do": "load", "group": G, "case": C}             -> {"check": [...]} for comparison, or {"lacks": WHAT}
 {"do": "slice", "seconds": S}                     -> {"seconds": per run, "runs": N}
 {"do": "memory", "group": G, "case": C}           -> {"bytes": rise of the peak resident memory}
 {"do": "unload"}                                  -> {}

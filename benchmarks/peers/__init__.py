@@ -2,7 +2,7 @@
 
 Each has `start(threads)`, `versions()` and, for the kinds of benchmark it takes part in:
 `train_step(case, data)`: an object with `reset()` (initial weights, fresh optimizer), `step()` (one training step),
-    `loss()` (of the last step, before its update; waits for it) and `wait()` (returns when all steps asked for are done);
+    `loss()` (of the last step, before its update; waits for it) and `wait()` (for all steps asked for);
 `epoch(case, data, x, y)`: an object with `reset()` and `run()`, one epoch, which returns its mean loss;
 `namespace(arrays)`: the names a statement of expressions.py may use.
 """
