@@ -94,7 +94,6 @@ def environment(options, versions: dict[str, str]) -> dict:
         "isa": isa,
         "threads": options.threads,
         "versions": {"python": platform.python_version(), **known},
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
     }
 

@@ -38,14 +38,22 @@ class Run:
     def group(self, name: str) -> dict:
         """Measures the group and returns it as it goes into the JSON."""
         group = GROUPS[name]
-        begin = time.perf_counter()
+        begin, all_used, used = time.perf_counter(), machine.busy_seconds(), self.cpu_seconds()
         result = {"note": group.note}
         print(f"\n{name}" + (f": {group.note}" if group.note else ""))
         result |= getattr(self, group.measure)(name, group)
         for line in report.endings(result):
             print(line)
-        result["seconds_in_all"] = round(time.perf_counter() - begin, 1)
+        elapsed = time.perf_counter() - begin
+        others = (machine.busy_seconds() - all_used - (self.cpu_seconds() - used)) / elapsed
+        if others > 0.05:
+            print(f"note: other programs kept {others:.2f} processors busy meanwhile")
+        result |= {"seconds_in_all": round(elapsed, 1), "processors_busy_otherwise": round(max(0.0, others), 2)}
         return report.environment(self.options, self.pool.versions) | result
+
+    def cpu_seconds(self) -> float:
+        """Processor time of this program and all it has started."""
+        return sum(os.times()[:4]) + sum(w.cpu_seconds() for w in self.pool.workers.values())
 
     def rounds(self, group: Group) -> int:
         return self.options.rounds or (3 if self.options.quick else group.rounds)
@@ -170,9 +178,6 @@ def main(arguments: list[str] | None = None) -> None:
     with Pool(options.threads) as pool:
         run = Run(options, names, pool)
         begin = time.perf_counter()
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        if load > 0.5:
-            print(f"note: other programs are running (load average {load:.1f})")
         for name in options.groups:
             result = run.group(name)
             if options.json:
