@@ -33,7 +33,7 @@ class Step:
             nesterovs_momentum=False,
             beta_1=BETA1,
             beta_2=BETA2,
-            epsilon=EPSILON,
+            epsilon=EPSILON * (1 - BETA2) ** 0.5,  # it is added before the correction of the bias: right at the first step
             n_iter_no_change=np.inf,
             random_state=0,
         )
@@ -45,7 +45,7 @@ class Step:
             mine[...] = given.T
         for mine, given in zip(self.model.intercepts_, self.data.biases, strict=True):
             mine[...] = given
-        del self.model._optimizer  # partial_fit makes a fresh one
+        self.model.__dict__.pop("_optimizer", None)  # partial_fit makes a fresh one
         self.model.loss_curve_.clear()
 
     def step(self) -> None:
