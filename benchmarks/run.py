@@ -27,6 +27,7 @@ from processes import Pool, Worker, restrict_cpus
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = report.OURS
+FOREIGN_LOAD = 0.1  # processors that other programs may keep busy before a line says so
 
 
 class Run:
@@ -38,22 +39,19 @@ class Run:
     def group(self, name: str) -> dict:
         """Measures the group and returns it as it goes into the JSON."""
         group = GROUPS[name]
-        begin, all_used, used = time.perf_counter(), machine.busy_seconds(), self.cpu_seconds()
+        begin = time.perf_counter()
         result = {"note": group.note}
         print(f"\n{name}" + (f": {group.note}" if group.note else ""))
         result |= getattr(self, group.measure)(name, group)
         for line in report.endings(result):
             print(line)
-        elapsed = time.perf_counter() - begin
-        others = (machine.busy_seconds() - all_used - (self.cpu_seconds() - used)) / elapsed
-        if others > 0.05:
-            print(f"note: other programs kept {others:.2f} processors busy meanwhile")
-        result |= {"seconds_in_all": round(elapsed, 1), "processors_busy_otherwise": round(max(0.0, others), 2)}
+        result["seconds_in_all"] = round(time.perf_counter() - begin, 1)
         return report.environment(self.options, self.pool.versions) | result
 
-    def cpu_seconds(self) -> float:
-        """Processor time of this program and all it has started."""
-        return sum(os.times()[:4]) + sum(w.cpu_seconds() for w in self.pool.workers.values())
+    def foreign_seconds(self) -> float:
+        """Processor time used by programs other than this one and those it has started."""
+        own = sum(os.times()[:4]) + sum(w.cpu_seconds() for w in self.pool.workers.values())
+        return machine.busy_seconds() - own
 
     def rounds(self, group: Group) -> int:
         return self.options.rounds or (3 if self.options.quick else group.rounds)
@@ -92,8 +90,11 @@ class Run:
         workers = [w for w in workers if "check" in answers[w.peer]]
         report.check_agreement(case, {w.peer: answers[w.peer]["check"] for w in workers})
         seconds = 0.02 if self.options.quick else self.options.seconds or group.seconds
+        begin, foreign = time.perf_counter(), self.foreign_seconds()
         times = self.pool.take_turns(workers, self.rounds(group), seconds)
-        return report.summarize(case.name, "s", times, case.goals, getattr(case, "flops", 0), fma_rate)
+        busy = (self.foreign_seconds() - foreign) / (time.perf_counter() - begin)
+        line = report.summarize(case.name, "s", times, case.goals, getattr(case, "flops", 0), fma_rate)
+        return line | ({"processors_busy_otherwise": round(busy, 2)} if busy > FOREIGN_LOAD else {})
 
     def memory(self, name: str, group: Group) -> dict:
         """Every figure comes from a fresh process."""

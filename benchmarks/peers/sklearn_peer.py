@@ -33,7 +33,7 @@ class Step:
             nesterovs_momentum=False,
             beta_1=BETA1,
             beta_2=BETA2,
-            epsilon=EPSILON * (1 - BETA2) ** 0.5,  # it is added before the correction of the bias: right at the first step
+            epsilon=EPSILON,
             n_iter_no_change=np.inf,
             random_state=0,
         )
