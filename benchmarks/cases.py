@@ -112,7 +112,7 @@ GROUPS = {
     "elementwise": Group(ELEMENTWISE, rounds=5, mean_goals=THROUGHPUT, note="float32; the name ends in the elements"),
     "reductions": Group(REDUCTIONS, rounds=5, mean_goals=THROUGHPUT, note="float32, 10x100, 1000x100 and 4000x1000"),
     "gemm": Group(GEMM, rounds=5, seconds=0.08, mean_goals={"best": 1.05}, note="float32; rows x inner x columns"),
-    "steps-adam": Group(STEPS_ADAM, rounds=9, seconds=0.12, note="forward, cross-entropy, backward, Adam"),
+    "steps-adam": Group(STEPS_ADAM, rounds=7, seconds=0.12, note="forward, cross-entropy, backward, Adam"),
     "steps-sgd": Group(STEPS_SGD, rounds=5, seconds=0.12, note="forward, cross-entropy, backward, SGD with momentum"),
     "epoch": Group(EPOCHS, rounds=5, seconds=0, note="one epoch of Fashion-MNIST, 784-256-10, Adam, batch 256"),
     "memory": Group(

@@ -47,12 +47,23 @@ class Step:
             mine[...] = given
         self.model.__dict__.pop("_optimizer", None)  # partial_fit makes a fresh one
         self.model.loss_curve_.clear()
+        self.loss_now = self._loss_now()
 
     def step(self) -> None:
         self.model.partial_fit(self.data.x, self.data.y)
 
     def loss(self) -> float:
-        return self.model.loss_
+        before, self.loss_now = self.loss_now, self._loss_now()
+        return before
+
+    def _loss_now(self) -> float:
+        """Cross-entropy with the present weights; loss_ of the model clips probabilities at 1e-7."""
+        a, last = self.data.x, len(self.model.coefs_) - 1
+        for i, (w, b) in enumerate(zip(self.model.coefs_, self.model.intercepts_, strict=True)):
+            a = a @ w + b
+            a = a if i == last else np.maximum(a, 0)
+        a -= a.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(a).sum(axis=1)) - a[np.arange(len(a)), self.data.y]).mean())
 
     def wait(self) -> None:
         """Nothing runs behind the caller's back."""
