@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 import machine
+from peers import MODULES
 
 OURS = "tapegrad"
 BEST = ("numpy", "torch")  # the peers of a goal against "best", the faster of them
@@ -73,7 +74,7 @@ def _ratio(line: dict, peer: str) -> float:
 def finish_group(group, lines: list[dict]) -> dict:
     """The group with the geometric means of its ratios, and the means that miss their goal."""
     measured = [line for line in lines if line.get("ratio")]
-    names = list(dict.fromkeys(peer for line in measured for peer in line["ratio"]))
+    names = [peer for peer in MODULES if any(peer in line["ratio"] for line in measured)]
     means = {
         peer: _short(geometric_mean([line["ratio"][peer] for line in measured if peer in line["ratio"]]))
         for peer in names

@@ -125,7 +125,7 @@ def group_table(group: dict) -> str:
 def table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     lines += [row + [""] * (len(header) - len(row)) for row in rows]
-    return "\n".join("| " + " | ".join(line).replace("|  |", "| |") + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _ratios(ratios: dict[str, float], others: list[str]) -> list[str]:
