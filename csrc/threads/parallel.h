@@ -8,8 +8,8 @@
 
 namespace tg {
 
-// What a piece of work should take at least, in ns: the hand-out costs less than a tenth of it.
-constexpr double kChunkNs = 8000;
+// What a piece of work should take at least, in ns: the hand-out costs less than a fifth of it.
+constexpr double kChunkNs = 4000;
 
 // Calls body(begin, end) for the chunks of `grain` of [0, n). The cut depends on n and grain alone, so a result built
 // from chunks has the same bits for every number of threads. `ns` estimates the time one item takes; without it a chunk

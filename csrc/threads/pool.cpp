@@ -7,21 +7,20 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
-#include <vector>
 #ifdef __linux__
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+
+#include "threads/cpus.h"
 
 namespace tg {
 namespace {
@@ -85,6 +84,11 @@ struct Pool {
     int64_t end = 0;
   };
   Share shares[kMaxThreads];
+  // The kernel's numbers of the first workers. A virtual machine's kernel takes its idle CPUs for busy ones and wakes a
+  // worker on the caller's CPU, where the two stay together for milliseconds: wake() and wait_for_job() see to that.
+  static constexpr int kMoved = 8;
+  std::atomic<int> thread[kMoved + 1] = {};
+  std::atomic<int> caller_cpu{-1};
   alignas(64) std::atomic<bool> busy{false};
   void (*fn)(void*, int64_t) = nullptr;  // the job; written under `busy` while closed, read by those who entered
   void* ctx = nullptr;
@@ -173,6 +177,7 @@ void Pool::run(int64_t job_tasks, void (*job_fn)(void*, int64_t), void* job_ctx,
   // the open job, or the caller sees the sleeper.
   const uint64_t s = state.load(std::memory_order_relaxed);
   state.store((uint64_t{epoch(s)} << 32) + kEpoch + static_cast<uint64_t>(helpers) * kSlot);
+  caller_cpu.store(current_cpu(), std::memory_order_relaxed);
   wake(helpers);
   work(0);
   finish();
@@ -182,6 +187,11 @@ void Pool::wake(int wanted) {
   const int asleep = static_cast<int>(sleepers.load());
   const int count = std::min(asleep, wanted - (workers - asleep));
   if (count <= 0) return;
+  const int here = caller_cpu.load(std::memory_order_relaxed);
+  std::optional<KeepOff> off[kMoved + 1];
+  for (int id = 1; id <= std::min(workers, kMoved); ++id) {
+    if (const int t = thread[id].load(std::memory_order_relaxed)) off[id].emplace(t, here);
+  }
   signal.fetch_add(1);
   futex_wake(signal, count);
 }
@@ -210,6 +220,7 @@ void reset_in_child() {
   g_pool.state.store(0);
   g_pool.workers = 0;
   g_pool.sleepers.store(0);
+  for (auto& t : g_pool.thread) t.store(0);
   g_pool.parked.store(0);
   g_pool.busy.store(false);
 }
@@ -233,6 +244,7 @@ void Pool::start_workers(int wanted) {
 void Pool::worker_main(int id) {
   uint32_t last = 0;
   Clock::duration budget = kMaxSpin;
+  if (id <= kMoved) thread[id].store(current_thread(), std::memory_order_relaxed);
   for (;;) {
     if (enter(last)) {
       work(id);
@@ -248,6 +260,7 @@ void Pool::worker_main(int id) {
 void Pool::wait_for_job(uint32_t last, Clock::duration& budget) {
   const auto start = Clock::now();
   const bool crowded = oversubscribed.load(std::memory_order_relaxed);
+  if (!crowded && caller_cpu.load(std::memory_order_relaxed) == current_cpu()) KeepOff(0, current_cpu());
   do {
     for (int i = 0; i < 32; ++i) {
       if (open_to(state.load(std::memory_order_relaxed), last)) return;
@@ -265,53 +278,6 @@ void Pool::sleep(uint32_t last) {
   sleepers.fetch_sub(1);
 }
 
-int affinity_cpus() {
-#ifdef __linux__
-  for (size_t cpus = 1024; cpus <= (1 << 20); cpus *= 2) {  // EINVAL: the kernel's mask is longer than ours
-    std::vector<cpu_set_t> mask(cpus / (8 * sizeof(cpu_set_t)));
-    const size_t size = mask.size() * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, size, mask.data()) == 0) return CPU_COUNT_S(size, mask.data());
-    if (errno != EINVAL) break;
-  }
-#endif
-  return static_cast<int>(std::thread::hardware_concurrency());
-}
-
-// CPUs granted by the quota in `dir`, rounded up, or `none` if there is no quota.
-int quota_in(const std::string& dir, bool v2, int none) {
-  std::string quota;
-  double period = 0;
-  if (v2) {
-    std::ifstream(dir + "/cpu.max") >> quota >> period;  // "max 100000" or "150000 100000"
-  } else {
-    std::ifstream(dir + "/cpu.cfs_quota_us") >> quota;  // -1: none
-    std::ifstream(dir + "/cpu.cfs_period_us") >> period;
-  }
-  const double q = std::strtod(quota.c_str(), nullptr);  // 0 for "max"
-  if (!(q > 0) || !(period > 0) || q / period >= none) return none;
-  return static_cast<int>((q + period - 1) / period);
-}
-
-// The smallest quota of this process's cgroups and their parents; /proc/self/cgroup has lines "id:controllers:path".
-int cgroup_cpus(int none) {
-  int cpus = none;
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool v2 = controllers.empty();
-    if (!v2 && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
-    const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + controllers;
-    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
-      if (path == "/") path.clear();
-      cpus = std::min(cpus, quota_in(root + path, v2, cpus));
-      if (path.find('/') == std::string::npos) break;
-    }
-  }
-  return cpus;
-}
-
 // TAPEGRAD_NUM_THREADS, or 0 if it is unset or empty.
 int threads_from_environment() {
   const char* text = std::getenv("TAPEGRAD_NUM_THREADS");
@@ -327,7 +293,7 @@ int threads_from_environment() {
 
 }  // namespace
 
-int available_threads() { return std::clamp(cgroup_cpus(affinity_cpus()), 1, kMaxThreads); }
+int available_threads() { return std::min(available_cpus(), kMaxThreads); }
 
 void set_num_threads(int n) {
   if (n < 1 || n > kMaxThreads) {
