@@ -24,6 +24,7 @@ constexpr bool kReload = true;
 #else
 constexpr bool kReload = false;
 #endif
+constexpr int kFetchC = 32;  // steps of k before the end of a tile
 template <class T>
 constexpr int kTileCols = 2 * Vec<T>::size;
 
@@ -60,16 +61,20 @@ TG_INLINE void store_tile(const Vec<T> (&acc)[rows][vecs], const GemmTile<T>& t)
   }
 }
 
+// How A lies: anyhow, with its rows one element apart (ars is 1), or in packed panels of kTileRows.
+enum ALayout { kAnyA, kColumnsA, kPackedA };
+
 // Every element of C is one chain of fma over k, whatever its place: the sum is the same in every tile shape.
-// `unit`: ars is 1.
-template <class T, int rows, int vecs, bool unit = false>
+template <class T, int rows, int vecs, ALayout layout = kAnyA>
 void gemm_tile(const GemmTile<T>& t) {
   using V = Vec<T>;
+  constexpr bool unit = layout != kAnyA, packed = layout == kPackedA;
   // One pointer for three rows, hidden from the compiler, which would otherwise keep an address for each row and spill.
   constexpr int rows_per_pointer = unit ? rows : 3, groups = (rows - 1) / rows_per_pointer + 1;
   int64_t row = t.ars * int64_t(sizeof(T)), next_a = t.acs * int64_t(sizeof(T)), next_b = t.brs * int64_t(sizeof(T));
   asm("" : "+r"(row), "+r"(next_a), "+r"(next_b));  // or the loop is built twice, the other for strides of one element
   if (unit) row = sizeof(T);
+  if (packed) next_a = rows * sizeof(T);
   const char* a[groups];
   a[0] = (const char*)t.a;
 #pragma GCC unroll 8
@@ -79,10 +84,13 @@ void gemm_tile(const GemmTile<T>& t) {
   }
   const char* b = (const char*)t.b;
   const int64_t ahead_a = 16 * next_a, ahead_b = 16 * next_b;  // far enough for L3
+  const char* c = (const char*)t.c;
+  const int64_t next_c = t.ldc * int64_t(sizeof(T));
+  int64_t step_c = t.k < kFetchC ? next_c : 0;
   V acc[rows][vecs];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
-    __builtin_prefetch(t.c + i * t.ldc, 1);
+    if (!packed) __builtin_prefetch(t.c + i * t.ldc, 1);
 #pragma GCC unroll 2
     for (int v = 0; v < vecs; ++v) acc[i][v] = V(T(0));
   }
@@ -93,7 +101,13 @@ void gemm_tile(const GemmTile<T>& t) {
       bv[v] = V::load((const T*)b + v * V::size);
       __builtin_prefetch(b + ahead_b + v * kVecBytes);
     }
-    __builtin_prefetch(a[0] + ahead_a);
+    if (unit) __builtin_prefetch(a[0] + ahead_a);
+    if (packed) {  // the rows of C one by one shortly before they are due: all at once they would stop the loads
+      step_c = k == kFetchC ? next_c : step_c;
+#pragma GCC unroll 2
+      for (int v = 0; v < vecs; ++v) __builtin_prefetch(c + v * kVecBytes, 1);
+      c += step_c;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
       const char* p = a[i / rows_per_pointer] + (i % rows_per_pointer) * row;
@@ -229,7 +243,6 @@ void gemm_block(const GemmBlock& g) {
   static const T zeros[nr] = {};
   T buffer[(kTileRows + size) * nr];  // moving a tile reads whole vectors, past its last row
   GemmTile<T> t;
-  const bool unit = g.ars == 1;
   t.k = g.k, t.ars = g.ars, t.acs = g.acs, t.brs = g.brs;
   for (int64_t j = 0; j < g.n; j += nr) {
     const int64_t cols = g.n - j < nr ? g.n - j : nr;
@@ -247,8 +260,9 @@ void gemm_block(const GemmBlock& g) {
       t.old = direct && g.accumulate ? t.c : zeros;
       t.ldold = direct && g.accumulate ? g.crs : 0;
       t.bias = direct && g.bias ? (const T*)g.bias + j : zeros;
-      const auto tile = unit && rows == kTileRows && vecs == 2 ? gemm_tile<T, kTileRows, 2, true>
-                                                               : kGemmTiles<T>.tile[rows - 1][vecs - 1];
+      const auto tile = rows < kTileRows || vecs < 2 || g.ars != 1 ? kGemmTiles<T>.tile[rows - 1][vecs - 1]
+                        : g.acs == kTileRows                       ? gemm_tile<T, kTileRows, 2, kPackedA>
+                                                                   : gemm_tile<T, kTileRows, 2, kColumnsA>;
       tile(t);
       if (!direct) gemm_move_tile(buffer + skip, rows, cols, g, i, j);
     }

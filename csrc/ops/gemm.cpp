@@ -13,12 +13,13 @@ namespace tg {
 namespace {
 
 // The sum over k of an element of C is cut into blocks of equal depth, which depends on k alone.
-constexpr int64_t kDepth = 512;          // at most: panels of A and B stay near L1
-constexpr int64_t kRows = 168;           // most rows of a task: its block of A stays in L2
+constexpr int64_t kDepth = 1024;         // at most: C is read and written again for every block
+constexpr int64_t kBlockA = 704 << 10;   // most bytes of A in a task: they stay in L2
 constexpr int64_t kPacked = 2 << 20;     // bytes of B packed at a time, unless one block is more
-constexpr int64_t kMaxPacked = 4 << 20;  // most bytes of a packed block of B
+constexpr int64_t kMaxPacked = 8 << 20;  // most bytes of a packed block of B
 constexpr int64_t kPackGroup = 4;        // panels packed together, for longer runs of memory
-constexpr int64_t kTasksPerThread = 4;   // for an even load
+constexpr int64_t kTasksPerThread = 4;   // at most, for an even load
+constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels makes them uneven
 
 // Multiply-adds of float32 from which a second thread pays, and of one task of a product with a vector.
 constexpr double kParallelWork = 1 << 20;
@@ -99,17 +100,19 @@ struct Multiplication {
   void choose_tasks();
   void choose_packing();
   void pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
-  void run_task(int64_t i, int64_t j, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
+  void run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
 
   const Product& p;
   const GemmKernels& kern;
   const int threads;
   PackB pack_b;
   bool pack_a;
-  int64_t rows;   // of a panel of A
-  int64_t depth;  // of a block
-  // One pass takes `span` of k (a multiple of the depth) and `cols` of n (a multiple of nr); a task mb x nb of C.
-  int64_t span, cols, mb, nb;
+  int64_t rows;                    // of a panel of A
+  int64_t depth;                   // of a block
+  int64_t row_panels, col_panels;  // of C
+  // One pass takes `span` of k (a multiple of the depth) and `cols` of n (a multiple of nr). Its part of C is cut
+  // evenly into tasks of whole panels.
+  int64_t span, cols, row_tasks, col_tasks;
   char* packed = nullptr;
 };
 
@@ -118,25 +121,32 @@ Multiplication::Multiplication(const Product& product, const GemmKernels& kernel
   // Full panels, unless the last one would be too low to be worth its loads.
   const int64_t rest = p.m % kern.mr;
   rows = rest == 0 || rest >= 4 || p.m > 8 * kern.mr ? kern.mr : ceil_div(p.m, ceil_div(p.m, kern.mr));
+  row_panels = ceil_div(p.m, rows);
+  col_panels = ceil_div(p.n, kern.nr);
   choose_tasks();
   choose_packing();
 }
 
 // The cut may depend on the number of threads: no element of C does.
 void Multiplication::choose_tasks() {
-  const int64_t row_panels = ceil_div(p.m, rows), most = std::max<int64_t>(kRows / rows, 1);
-  const int64_t col_panels = std::min(ceil_div(p.n, kern.nr), kMaxPacked / (depth * kern.nr * p.size));
-  cols = nb = col_panels * kern.nr;
-  const int64_t tasks = threads == 1 ? 1 : threads * kTasksPerThread;
-  if (row_panels >= 2 * tasks || threads == 1) {
-    mb = std::min(most, ceil_div(row_panels, tasks)) * rows;
-    return;
+  const int64_t fit = std::max<int64_t>(kBlockA / (rows * depth * p.size), 1), least = ceil_div(row_panels, fit);
+  cols = std::min(col_panels, kMaxPacked / (depth * kern.nr * p.size)) * kern.nr;
+  row_tasks = least;
+  col_tasks = 1;
+  if (threads == 1) return;
+  // Rows where there are enough of them for even tasks.
+  const int64_t most = threads * kTasksPerThread;
+  row_tasks = round_up(std::max(least, std::min(row_panels / kLeastPanels, most) / threads * threads), threads);
+  int64_t tallest = 0, widest = ceil_div(col_panels, threads) * kern.nr;
+  for (int64_t t = 0; t < threads; ++t) {
+    tallest = std::max(tallest, std::min(row_panels * (t + 1) / threads * rows, p.m) - row_panels * t / threads * rows);
   }
-  // Columns first: a task that has all rows packs its own part of B. Rows as well where there are few columns.
-  mb = std::min(most, row_panels) * rows;
-  nb = ceil_div(col_panels, ceil_div(tasks, ceil_div(p.m, mb))) * kern.nr;
-  const int64_t col_tasks = ceil_div(cols, nb);
-  if (col_tasks < threads) mb = std::min(mb, ceil_div(row_panels, ceil_div(2 * threads, col_tasks)) * rows);
+  if (row_panels >= 4 * threads && double(tallest) * double(p.n) < 1.04 * double(widest) * double(p.m)) return;
+  // Else columns: a task that has all rows packs its own part of B.
+  const int64_t panels = cols / kern.nr;
+  col_tasks = std::min(panels, most);
+  if (col_tasks > threads) col_tasks -= col_tasks % threads;
+  row_tasks = col_tasks >= threads ? least : std::min(row_panels, std::max(least, ceil_div(2 * threads, col_tasks)));
 }
 
 // Packing pays from some number of panels of the other operand on; the numbers are measured.
@@ -147,9 +157,9 @@ void Multiplication::choose_packing() {
   const bool aligned = (reinterpret_cast<uintptr_t>(p.b) | static_cast<uintptr_t>(ldb)) % 64 == 0;
   const int64_t panels = aligned ? (aliases(ldb, 4096) ? 12 : 32) : (aliases(ldb, 2048) ? 3 : 12);
   const bool pack = p.bcs != 1 || narrow || p.m > panels * kern.mr;
-  pack_b = !pack ? PackB::kNo : p.m > mb ? PackB::kShared : PackB::kOwn;
+  pack_b = !pack ? PackB::kNo : row_tasks > 1 ? PackB::kShared : PackB::kOwn;
   const bool columns = p.ars == 1 && !aliases(p.acs * p.size, 2048);
-  pack_a = p.n > (p.acs == 1 ? 32 : columns ? 16 : 4) * kern.nr;
+  pack_a = cols / col_tasks > (p.acs == 1 ? 16 : columns ? 12 : 4) * kern.nr;
   span = p.k;
   if (pack_b == PackB::kNo) cols = p.n;
   if (pack_b == PackB::kShared) {
@@ -169,11 +179,14 @@ void Multiplication::pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1)
   });
 }
 
-// The block of C at (i, j) over k in [k0, k1), in the pass over the columns [j0, j1).
-void Multiplication::run_task(int64_t i, int64_t j, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const {
+// One task of the pass over the columns [j0, j1) and over k in [k0, k1).
+void Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const {
+  const int64_t row = task % row_tasks, col = task / row_tasks, panels = ceil_div(j1 - j0, kern.nr);
+  const int64_t i = row_panels * row / row_tasks * rows, j = j0 + panels * col / col_tasks * kern.nr;
   GemmBlock g;
-  g.m = std::min(mb, p.m - i);
-  g.n = std::min(nb, j1 - j);
+  g.m = std::min(row_panels * (row + 1) / row_tasks * rows, p.m) - i;
+  g.n = std::min(j0 + panels * (col + 1) / col_tasks * kern.nr, j1) - j;
+  if (g.m <= 0 || g.n <= 0) return;
   g.rows = rows;
   g.padded = pack_b != PackB::kNo;
   g.c = p.at_c(i, j);
@@ -217,14 +230,12 @@ void Multiplication::run_all() {
   const int64_t packed_depth = pack_b == PackB::kNo ? 0 : pack_b == PackB::kOwn ? depth : std::min(p.k, span);
   const Workspace workspace(cols * packed_depth * p.size);
   packed = workspace.get();
-  const int64_t row_tasks = ceil_div(p.m, mb);
   for (int64_t j0 = 0; j0 < p.n; j0 += cols) {
     const int64_t j1 = std::min(j0 + cols, p.n);
     for (int64_t k0 = 0; k0 < p.k; k0 += span) {
       const int64_t k1 = std::min(k0 + span, p.k);
       if (pack_b == PackB::kShared) pack_shared(k0, k1, j0, j1);
-      run(threads > 1, row_tasks * ceil_div(j1 - j0, nb),
-          [&](int64_t task) { run_task(task % row_tasks * mb, j0 + task / row_tasks * nb, k0, k1, j0, j1); });
+      run(threads > 1, row_tasks * col_tasks, [&](int64_t task) { run_task(task, k0, k1, j0, j1); });
     }
   }
 }
