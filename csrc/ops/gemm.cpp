@@ -14,7 +14,7 @@ namespace {
 
 // The sum over k of an element of C is cut into blocks of equal depth, which depends on k alone.
 constexpr int64_t kDepth = 1024;         // at most: C is read and written again for every block
-constexpr int64_t kBlockA = 704 << 10;   // most bytes of A in a task: they stay in L2
+constexpr int64_t kBlockA = 352 << 10;   // most bytes of A in a task: they stay in L2
 constexpr int64_t kPacked = 2 << 20;     // bytes of B packed at a time, unless one block is more
 constexpr int64_t kMaxPacked = 8 << 20;  // most bytes of a packed block of B
 constexpr int64_t kPackGroup = 4;        // panels packed together, for longer runs of memory
