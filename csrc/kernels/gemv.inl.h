@@ -1,4 +1,4 @@
-// Products of a matrix with a vector: dot products with its rows, or a sum of its rows.
+// Products of a matrix with a vector, or a few: dot products with its rows, or a sum of its rows.
 #pragma once
 #include "kernels/kernel_table.h"
 #include "kernels/vec.h"
@@ -6,34 +6,55 @@
 namespace tg {
 namespace {
 
-// y[i] = dot(row i of A, x). Two accumulators a row, whatever the number of rows; long rows are summed in blocks.
-template <class T, int rows>
-TG_INLINE void gemm_dot_rows(int64_t k, const T* a, int64_t lda, const T* x, T* y) {
+// y[i][r] = dot(row i of A, row r of X). Two accumulators for one vector x, whatever the number of rows; long rows are
+// summed in blocks.
+template <class T, int rows, int xs>
+TG_INLINE void gemm_dot_tile(int64_t k, const T* a, int64_t lda, const T* x, int64_t ldx, T (&y)[rows][xs]) {
   using V = Vec<T>;
   constexpr int64_t block = 4096;
-  for (int i = 0; i < rows; ++i) y[i] = T(0);
+  constexpr int parts = xs == 1 ? 2 : 1, step = parts * V::size;
+  for (int i = 0; i < rows; ++i) {
+    for (int r = 0; r < xs; ++r) y[i][r] = T(0);
+  }
   for (int64_t begin = 0; begin < k; begin += block) {
     const int64_t end = k - begin < block ? k : begin + block;
-    V acc[rows][2];
+    V acc[rows][xs][parts];
 #pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) acc[i][0] = acc[i][1] = V(T(0));
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int r = 0; r < xs; ++r) {
+        for (int h = 0; h < parts; ++h) acc[i][r][h] = V(T(0));
+      }
+    }
     int64_t p = begin;
-    for (; p + 2 * V::size <= end; p += 2 * V::size) {
-      const V x0 = V::load(x + p), x1 = V::load(x + p + V::size);
+    for (; p + step <= end; p += step) {
+#pragma GCC unroll 2
+      for (int h = 0; h < parts; ++h) {
+        V xv[xs];
 #pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i) {
-        acc[i][0] = fma(V::load(a + i * lda + p), x0, acc[i][0]);
-        acc[i][1] = fma(V::load(a + i * lda + p + V::size), x1, acc[i][1]);
+        for (int r = 0; r < xs; ++r) xv[r] = V::load(x + r * ldx + p + h * V::size);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; ++i) {
+          const V av = V::load(a + i * lda + p + h * V::size);
+#pragma GCC unroll 4
+          for (int r = 0; r < xs; ++r) acc[i][r][h] = fma(av, xv[r], acc[i][r][h]);
+        }
       }
     }
     for (; p < end; p += V::size) {
       const int64_t n = end - p < V::size ? end - p : V::size;
-      const V x0 = V::load_partial(x + p, n);
 #pragma GCC unroll 4
-      for (int i = 0; i < rows; ++i) acc[i][0] = fma(V::load_partial(a + i * lda + p, n), x0, acc[i][0]);
+      for (int r = 0; r < xs; ++r) {
+        const V xv = V::load_partial(x + r * ldx + p, n);
+#pragma GCC unroll 4
+        for (int i = 0; i < rows; ++i) acc[i][r][0] = fma(V::load_partial(a + i * lda + p, n), xv, acc[i][r][0]);
+      }
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < rows; ++i) y[i] += hsum(acc[i][0] + acc[i][1]);
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int r = 0; r < xs; ++r) y[i][r] += hsum(parts == 2 ? acc[i][r][0] + acc[i][r][parts - 1] : acc[i][r][0]);
+    }
   }
 }
 template <class T>
@@ -41,20 +62,32 @@ TG_INLINE void finish(T sum, T* y, bool accumulate, const T* bias) {
   const T value = accumulate ? *y + sum : sum;
   *y = bias ? value + *bias : value;
 }
+// Rows i ... of A with rows r ... of X.
+template <class T, int rows, int xs>
+TG_INLINE void gemm_dot_block(const GemvArgs& g, int64_t i, int64_t r) {
+  T sum[rows][xs];
+  gemm_dot_tile<T, rows, xs>(g.k, (const T*)g.a + i * g.lda, g.lda, (const T*)g.x + r * g.ldx, g.ldx, sum);
+  for (int64_t q = 0; q < rows; ++q) {
+    for (int64_t s = 0; s < xs; ++s) {
+      const T* bias = g.bias ? (const T*)g.bias + (i + q) * g.incbias + (r + s) * g.ldbias : nullptr;
+      finish(sum[q][s], (T*)g.y + (i + q) * g.incy + (r + s) * g.ldy, g.accumulate, bias);
+    }
+  }
+}
+template <class T, int xs>
+TG_INLINE void gemm_dot_columns(const GemvArgs& g, int64_t i, int64_t rows, int64_t r) {
+  if (rows == 4) return gemm_dot_block<T, 4, xs>(g, i, r);
+  for (int64_t q = 0; q < rows; ++q) gemm_dot_block<T, 1, xs>(g, i + q, r);
+}
 template <class T>
 void gemm_dot(const GemvArgs& g) {
-  for (int64_t i = 0; i < g.n;) {
-    const T* row = (const T*)g.a + i * g.lda;
-    T sum[4];
-    const int64_t rows = g.n - i < 4 ? 1 : 4;
-    if (rows == 4) {
-      gemm_dot_rows<T, 4>(g.k, row, g.lda, (const T*)g.x, sum);
-    } else {
-      gemm_dot_rows<T, 1>(g.k, row, g.lda, (const T*)g.x, sum);
-    }
-    for (int64_t r = 0; r < rows; ++r, ++i) {
-      finish(sum[r], (T*)g.y + i * g.incy, g.accumulate, g.bias ? (const T*)g.bias + i * g.incbias : nullptr);
-    }
+  constexpr int xs = kVecBytes == 64 ? 4 : 2;  // at a time: as many sums as there are registers
+  for (int64_t i = 0; i < g.n; i += 4) {
+    const int64_t rows = g.n - i < 4 ? g.n - i : 4;
+    int64_t r = 0;
+    for (; g.m - r >= xs; r += xs) gemm_dot_columns<T, xs>(g, i, rows, r);
+    for (; g.m - r >= 2; r += 2) gemm_dot_columns<T, 2>(g, i, rows, r);
+    if (r < g.m) gemm_dot_columns<T, 1>(g, i, rows, r);
   }
 }
 

@@ -86,17 +86,19 @@ struct GemmBlock {
   bool accumulate;
   const void* bias;
 };
-// A product with a vector of k contiguous elements: n results y, plus y where `accumulate`, plus the bias if any.
+// A product with m vectors of k contiguous elements (`row` takes one): n results y for each, plus y where `accumulate`,
+// plus the bias if any.
 struct GemvArgs {
-  int64_t n, k;
+  int64_t m, n, k;
   const void* a;
   int64_t lda;
   const void* x;
+  int64_t ldx;
   void* y;
-  int64_t incy;
+  int64_t incy, ldy;
   bool accumulate;
   const void* bias;
-  int64_t incbias;
+  int64_t incbias, ldbias;
 };
 // Driven by ops/gemm.cpp.
 struct GemmKernels {
@@ -105,7 +107,7 @@ struct GemmKernels {
   // Packs a k x n matrix into panels of `width` columns, dst[panel][k][width], the last panel padded with zeros. A is
   // packed by this too, as its transpose.
   void (*pack)(int64_t k, int64_t n, const void* src, int64_t rs, int64_t cs, int64_t width, void* dst);
-  void (*dot)(const GemvArgs&);  // y[i] = sum over p of a[i * lda + p] * x[p]
+  void (*dot)(const GemvArgs&);  // y[i] = sum over p of a[i * lda + p] * x[p], for each x
   void (*row)(const GemvArgs&);  // y[j] = sum over p of x[p] * a[p * lda + j]
 };
 

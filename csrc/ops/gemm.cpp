@@ -24,6 +24,7 @@ constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels
 // Multiply-adds of float32 from which a second thread pays, and of one task of a product with a vector.
 constexpr double kParallelWork = 1 << 20;
 constexpr int64_t kVectorWork = 1 << 17;
+constexpr int64_t kDotBytes = 48;  // most of a row of C that is done as dot products
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a - 1) / b + 1; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -240,7 +241,7 @@ void Multiplication::run_all() {
   }
 }
 
-// n == 1: dot products with the rows of A, or sums of its columns, by whichever is contiguous.
+// n is 1, or few where A and B are contiguous along k: dot products with the rows of A, or sums of its columns.
 void multiply_vector(const Product& p, const GemmKernels& kern) {
   const Workspace packed(p.brs == 1 ? 0 : p.k * p.size);
   const char* x = p.b;
@@ -248,18 +249,19 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     kern.pack(p.k, 1, p.b, p.brs, 1, 1, packed.get());
     x = packed.get();
   }
-  const int64_t step = round_up(std::max<int64_t>(kVectorWork / p.k, 1), 64);
+  const int64_t step = round_up(std::max<int64_t>(kVectorWork / p.k / p.n, 1), 64);
   run(p.work() >= kParallelWork / 2, ceil_div(p.m, step), [&](int64_t task) {
     const int64_t i = task * step, n = std::min(step, p.m - i);
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {
-      return kern.dot({n, p.k, p.at_a(i, 0), p.ars, x, y, p.crs, p.accumulate, p.at_bias(i, 0), p.bias_row});
+      return kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs, p.ccs, p.accumulate, p.at_bias(i, 0),
+                       p.bias_row, p.bias_col});
     }
     const int64_t depth = block_depth(p.k);
     for (int64_t k = 0; k < p.k; k += depth) {
       const int64_t kc = std::min(depth, p.k - k);
-      kern.row({n, kc, p.at_a(i, k), p.acs, x + k * p.size, y, p.crs, p.accumulate || k > 0,
-                k + kc == p.k ? p.at_bias(i, 0) : nullptr, p.bias_row});
+      kern.row({1, n, kc, p.at_a(i, k), p.acs, x + k * p.size, 0, y, p.crs, 0, p.accumulate || k > 0,
+                k + kc == p.k ? p.at_bias(i, 0) : nullptr, p.bias_row, 0});
     }
   });
 }
@@ -312,7 +314,10 @@ void gemm(const GemmArgs& args) {
   if (p.n == 1) p.bcs = 1;
   if (p.k == 1) p.acs = p.brs = 1;
   const Product q = p.transposed();
-  const auto is_vector = [](const Product& r) { return r.n == 1 && (r.acs == 1 || r.ars == 1); };
+  const auto is_vector = [](const Product& r) {
+    return r.n == 1 ? r.acs == 1 || r.ars == 1
+                    : r.n * r.size <= kDotBytes && r.acs == 1 && r.brs == 1 && r.m > r.n && r.k >= 32;
+  };
   if (is_vector(p)) return multiply_vector(p, kern);
   if (is_vector(q)) return multiply_vector(q, kern);
   const bool swap = p.m > 1 && p.n > 1 && cost(q, kern) < cost(p, kern);
