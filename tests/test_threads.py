@@ -223,3 +223,162 @@ def test_the_python_lock_is_released_by_large_ops():
         thread.join()
     assert during >= 3
     assert np.isfinite(a[0, 0].item())
+
+
+def test_threads_as_context_and_decorator():
+    tg.set_num_threads(3)
+    with tg.threads(1):
+        assert tg.get_num_threads() == 1
+        with tg.threads(2):
+            assert tg.get_num_threads() == 2
+        assert tg.get_num_threads() == 1
+    assert tg.get_num_threads() == 3
+
+    @tg.threads(2)
+    def number():
+        return tg.get_num_threads()
+
+    assert [number(), tg.get_num_threads(), number()] == [2, 3, 2]
+    with pytest.raises(ZeroDivisionError), tg.threads(1):
+        1 / 0  # noqa: B018
+    assert tg.get_num_threads() == 3
+    with pytest.raises(ValueError, match="1 to 1024"), tg.threads(0):
+        pass
+    assert tg.get_num_threads() == 3
+
+
+def cgroup(root, lines, files):
+    """A root folder with /proc/self/cgroup of these lines and these files under /sys/fs/cgroup."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("".join(f"{line}\n" for line in lines))
+    for name, text in files.items():
+        path = root / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return tg._core._cgroup_cpus(64, str(root))
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({}, 64),
+        ({"a/b/cpu.max": "max 100000"}, 64),
+        ({"a/b/cpu.max": "200000 100000"}, 2),
+        ({"a/b/cpu.max": "150000 100000"}, 2),
+        ({"a/b/cpu.max": "10000 100000"}, 1),
+        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000"}, 3),
+        ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "300000 100000"}, 3),
+        ({"cpu.max": "500000 100000"}, 5),
+        ({"a/b/cpu.max": "99900000 100000"}, 64),
+        ({"a/b/cpu.max": "nonsense"}, 64),
+        ({"a/b/cpu.max": ""}, 64),
+        ({"a/b/cpu.max": "100000 0"}, 64),
+    ],
+)
+def test_quota_of_cgroup_v2(tmp_path, files, cpus):
+    assert cgroup(tmp_path, ["0::/a/b"], files) == cpus
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "cpus"), [("-1", "100000", 64), ("250000", "100000", 3), ("50000", "100000", 1)]
+)
+def test_quota_of_cgroup_v1(tmp_path, quota, period, cpus):
+    lines = ["5:memory:/m", "4:cpu,cpuacct:/job", "1:name=systemd:/"]
+    files = {"cpu,cpuacct/job/cpu.cfs_quota_us": quota, "cpu,cpuacct/job/cpu.cfs_period_us": period}
+    assert cgroup(tmp_path, lines, files) == cpus
+
+
+def test_no_cgroups(tmp_path):
+    assert tg._core._cgroup_cpus(7, str(tmp_path)) == 7
+
+
+@pytest.mark.parametrize("first", ["tapegrad", "threadpoolctl"])
+def test_threadpoolctl_lists_and_limits(first):
+    pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    program = f"""
+import {first}
+import tapegrad as tg
+import threadpoolctl
+tg.set_num_threads(3)
+own = [l for l in threadpoolctl.threadpool_info() if l["user_api"] == "tapegrad"]
+assert [l["num_threads"] for l in own] == [3], threadpoolctl.threadpool_info()
+assert own[0]["version"] == tg.__version__
+with threadpoolctl.threadpool_limits(1):
+    assert tg.get_num_threads() == 1
+assert tg.get_num_threads() == 3
+with threadpoolctl.threadpool_limits(2, user_api="tapegrad"):
+    assert tg.get_num_threads() == 2
+with threadpoolctl.threadpool_limits(1, user_api="blas"):
+    assert tg.get_num_threads() == 3
+print("ok")
+"""
+    assert python(program) == "ok"
+
+
+def test_threadpoolctl_is_not_imported():
+    program = "import sys, tapegrad; print('threadpoolctl' in sys.modules)"
+    assert python(program) == "False"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
+def test_idle_workers_take_no_cpu():
+    program = """
+import resource, time, tapegrad as tg
+tg.set_num_threads(4)
+a = tg.randn(600, 600)
+for _ in range(20):
+    a @ a
+    a.exp()
+def cpu():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
+time.sleep(0.05)
+before = cpu()
+time.sleep(0.5)
+print(cpu() - before)
+"""
+    assert float(python(program)) < 0.1  # one worker spinning: 0.5
+
+
+FORK_IN_THREAD = """
+import os, threading, tapegrad as tg
+tg.set_num_threads(3)
+a = tg.randn(300, 300)
+want = (a @ a).exp().sum().item()
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        a @ a
+background = threading.Thread(target=work)
+background.start()
+codes = []
+for _ in range(10):
+    pid = os.fork()
+    if pid == 0:
+        ok = (a @ a).exp().sum().item() == want and tg.get_num_threads() == 3
+        os._exit(0 if ok else 7)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+stop.set()
+background.join()
+print(codes)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_another_thread_computes():
+    assert python(FORK_IN_THREAD) == str([0] * 10)
+
+
+def test_ops_on_every_layout_give_the_same_bits():
+    """Whether a loop is cut for threads, packed or joined: the value of an element does not depend on it."""
+    tg.manual_seed(4)
+    x = tg.randn(300, 40, 50)
+    want = (x * 1.7).tanh()
+    views = {"transposed": (2, 0, 1), "rotated": (1, 2, 0), "reversed": (2, 1, 0)}
+    for n in (1, 2, 5):
+        with tg.threads(n):
+            for dims in views.values():
+                got = (x.permute(*dims) * 1.7).tanh()
+                assert np.array_equal(got.numpy(), want.numpy().transpose(dims))
+            got = (x[:, ::3, 1::2] * 1.7).tanh()
+            assert np.array_equal(got.numpy(), want.numpy()[:, ::3, 1::2])

@@ -7,7 +7,7 @@
 namespace tg {
 
 // Estimates for AVX2 and better. An op that is missing here counts as cheap: memory is its cost.
-inline constexpr double kByteNs = 0.008;  // reading or writing a byte that lies in a cache
+inline constexpr double kByteNs = 0.012;  // reading or writing a byte that lies in a cache
 inline constexpr double kPackNs = 0.15;   // an element read through strides
 inline constexpr double kDearNs = 0.2;    // exp and its like, float32; twice that in float64
 inline constexpr double kPowNs = 1.5;

@@ -341,4 +341,9 @@ MemoryStats memory_stats() {
   return {allocated, std::max(g_shared.peak.load(), allocated), cached, allocations, allocations - misses};
 }
 
+void reset_peak() {
+  const int64_t allocated = memory_stats().allocated_bytes;  // reports this thread's balance
+  g_shared.peak.store(allocated);
+}
+
 }  // namespace tg

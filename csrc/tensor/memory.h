@@ -32,5 +32,6 @@ struct MemoryStats {
   int64_t pool_hits;        // calls served from a cache
 };
 MemoryStats memory_stats();
+void reset_peak();  // peak_bytes begins again at allocated_bytes
 
 }  // namespace tg

@@ -11,6 +11,7 @@ from ._grad_mode import enable_grad as enable_grad
 from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
 from ._size import Size as Size
+from ._threads import threads as threads
 from .fit import History as History
 from .fit import evaluate as evaluate
 from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
