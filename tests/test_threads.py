@@ -382,3 +382,21 @@ def test_ops_on_every_layout_give_the_same_bits():
                 assert np.array_equal(got.numpy(), want.numpy().transpose(dims))
             got = (x[:, ::3, 1::2] * 1.7).tanh()
             assert np.array_equal(got.numpy(), want.numpy()[:, ::3, 1::2])
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64, tg.int64, tg.uint8])
+def test_outputs_larger_than_the_caches(dtype):
+    """They are written past the caches: the same values as for small ones, in place too, and at any alignment."""
+    n = (40 << 20) // tg.ones(1, dtype=dtype).numpy().itemsize + 7
+    a = (tg.arange(n) % 100).to(dtype)
+    want = a.numpy() * 2
+    assert np.array_equal((a + a).numpy(), want)
+    assert np.array_equal((a[3:] + a[3:]).numpy(), want[3:])
+    assert np.array_equal((a * 2).numpy(), want)
+    b = a.clone()
+    assert np.array_equal(b.numpy(), a.numpy())
+    b += a
+    assert np.array_equal(b.numpy(), want)
+    b[5:] -= a[5:]
+    assert np.array_equal(b[5:].numpy(), a[5:].numpy())
+    assert np.array_equal(a.to(tg.float64).numpy(), a.numpy().astype(np.float64))

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ops/cost.h"
+#include "ops/stream.h"
 #include "threads/parallel.h"
 
 namespace tg {
@@ -198,6 +199,8 @@ void run_tiled(ElementwiseKernel kernel, const Tensor& out, std::span<const Tens
   parallel_split(tiles, l.ns, 1, [&](int64_t begin, int64_t end) { l.run(begin, end); });
 }
 
+bool is_aligned(const char* p) { return reinterpret_cast<uintptr_t>(p) % 64 == 0; }
+
 // All operands contiguous, or single values: no dimensions.
 bool run_flat(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor* const> in, double ns) {
   const int64_t n = out.numel();
@@ -216,10 +219,14 @@ bool run_flat(ElementwiseKernel kernel, const Tensor& out, std::span<const Tenso
     bytes[k] = step[k] * static_cast<int64_t>(itemsize(t.dtype()));
     all_bytes += bytes[k];
   }
+  const bool in_place = std::find(base, base + in.size(), out.data()) != base + in.size();
+  const bool stream = pays_to_stream(n * item) && !in_place && is_aligned(out.data<char>());
   parallel_split(n, ns + kByteNs * static_cast<double>(all_bytes), 64, [&](int64_t begin, int64_t end) {
     const void* from[kMaxOperands];
     for (size_t k = 0; k < in.size(); ++k) from[k] = static_cast<const char*>(base[k]) + begin * bytes[k];
-    kernel(end - begin, out.data<char>() + begin * item, from, step);
+    char* const to = out.data<char>() + begin * item;
+    if (stream) return run_streaming(kernel, end - begin, to, item, from, step, bytes, in.size());
+    kernel(end - begin, to, from, step);
   });
   return true;
 }
