@@ -24,7 +24,7 @@ from typing import Any, SupportsIndex, TypeAlias, overload
 import numpy
 from typing_extensions import Self
 
-from ._size import Size, ValuesIndices
+from ._values_indices import ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
@@ -65,23 +65,25 @@ PARAMETERS = by_name(
         "bytes": "state",
         "type[Any]": "cls",
         "None": "mod",
-        "Any": "data __array__.dtype __new__.args __new__.kwargs",
+        "list[Any]": "a b",
+        "Any": "data __array__.dtype __new__.args __new__.kwargs __call__.args __call__.kwargs",
     }
 )
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
 RETURNS = by_name(
     {
         "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__",
-        "bool": "is_contiguous is_floating_point __bool__ __contains__",
+        "tuple[list[Tensor], list[Tensor]]": "_with_gradients",
+        "bool": "_set_grad_enabled _same_objects is_contiguous is_floating_point __bool__ __contains__",
         "float": "__float__",
         "str": "__repr__",
         "int | float": "item",
-        "None": "backward __setitem__",
+        "None": "backward __setitem__ sgd_step_ adam_step_",
         "_Array": "numpy __array__",
         "dtype": "get_default_dtype",
         "Generator": "manual_seed",
         "Self": "__new__",
-        "Any": "tolist",
+        "Any": "tolist __call__",
     }
 )
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
@@ -212,13 +214,16 @@ def attribute_lines(name, attribute):
 def class_lines(cls):
     """A class of the extension: attributes, then methods and operators."""
     attributes, methods = [], []
+    base = "(tuple[builtins.int, ...])" if issubclass(cls, tuple) else ""
     for name, member in sorted(vars(cls).items()):
         kind = type(member).__name__
         if kind in ("property", "getset_descriptor"):
             attributes += attribute_lines(name, member)
+        elif kind == "wrapper_descriptor" and base:
+            continue  # as tuple has it
         elif kind in ("method_descriptor", "wrapper_descriptor", "instancemethod") and not name.startswith(HIDDEN):
             methods += function_lines(name, member, "    ")
-    text = "\n".join([f"class {cls.__name__}:", f'    """{cls.__doc__}"""', "", *attributes, *methods])
+    text = "\n".join([f"class {cls.__name__}{base}:", f'    """{cls.__doc__}"""', "", *attributes, *methods])
     return [text.rstrip(), ""]
 
 

@@ -39,7 +39,17 @@ Parameters::Parameters(const char* op, const char* spec) : op_(op), spec_(spec) 
 
 void Parameters::fail(const std::string& why) const { throw TypeError(std::string(op_) + "(" + spec_ + "): " + why); }
 
-std::string Parameters::signature() const { return "(" + spec_ + ")"; }
+const char* Parameters::docstring(const char* doc, bool method) const {
+  std::string signature = "(" + spec_ + ")";
+  if (method) signature = "($self" + signature.substr(signature.find_first_of(",)"));
+  return (new std::string(std::string(op_) + signature + "\n--\n\n" + doc))->c_str();
+}
+
+void add_functions(py::module_& m, std::vector<PyMethodDef> functions) {
+  functions.push_back({});
+  auto* definitions = new std::vector<PyMethodDef>(std::move(functions));  // the functions point into it
+  if (PyModule_AddFunctions(m.ptr(), definitions->data()) < 0) throw py::error_already_set();
+}
 
 void Parameters::bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
                       py::object& rest) const {

@@ -19,11 +19,12 @@ class Parameters {
   // Fills values[0..size) with borrowed objects. `rest` keeps a tuple of varargs alive ("*shape").
   void bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
             pybind11::object& rest) const;
-  std::string signature() const;
+  // "name(signature)\n--\n\ndoc", the form from which Python makes __text_signature__; lives as long as the process.
+  const char* docstring(const char* doc, bool method) const;
 
  private:
   [[noreturn]] void fail(const std::string& why) const;
-  static constexpr int kMax = 8;
+  static constexpr int kMax = 12;
   const char* op_;
   std::string spec_;
   std::string names_[kMax];
@@ -82,5 +83,13 @@ struct Bound {
     return FromPython<T>::convert(a);
   }
 };
+
+// The definition of a module's function.
+template <class Row>
+PyMethodDef function(const char* doc) {
+  return {Row::name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::function)),
+          METH_FASTCALL | METH_KEYWORDS, Bound<Row>::parameters().docstring(doc, false)};
+}
+void add_functions(pybind11::module_& m, std::vector<PyMethodDef> functions);
 
 }  // namespace tg

@@ -1,8 +1,8 @@
 // Creation functions, random draws and generators.
 #include <cmath>
 
+#include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
-#include "bindings/convert.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -22,42 +22,54 @@ Tensor finish(Tensor t, bool requires_grad) {
   return t;
 }
 
-// Sizes given one by one, or as one sequence.
-Dims sizes(const py::args& args, const py::object& size) {
-  if (!size.is_none()) return to_dims(size.ptr());
-  if (args.size() == 1) return to_dims(PyTuple_GET_ITEM(args.ptr(), 0));
-  return to_dims(args.ptr());
+// Functions that fill a tensor of given sizes, zeros(2, 3, dtype=...), zeros((2, 3)), and of another's, zeros_like(t).
+struct zeros {
+  static constexpr const char *name = "zeros", *like = "zeros_like";
+  static Tensor make(const Dims& s, DType t, Generator*) { return ops::zero_(Tensor::empty(s, t)); }
+};
+struct ones {
+  static constexpr const char *name = "ones", *like = "ones_like";
+  static Tensor make(const Dims& s, DType t, Generator*) { return ops::full(s, Tensor::number(int64_t{1}), t); }
+};
+struct empty {
+  static constexpr const char *name = "empty", *like = "empty_like";
+  static Tensor make(const Dims& s, DType t, Generator*) { return Tensor::empty(s, t); }
+};
+struct rand {
+  static constexpr const char *name = "rand", *like = "rand_like";
+  static Tensor make(const Dims& s, DType t, Generator* g) { return ops::uniform_(Tensor::empty(s, t), 0, 1, g); }
+};
+struct randn {
+  static constexpr const char *name = "randn", *like = "randn_like";
+  static Tensor make(const Dims& s, DType t, Generator* g) { return ops::normal_(Tensor::empty(s, t), 0, 1, g); }
+};
+
+template <class Filled>
+struct sized {
+  static constexpr const char *name = Filled::name, *params = "*size, dtype=None, requires_grad=False, generator=None";
+  static Tensor run(const Dims& size, ops::MaybeDType dtype, bool requires_grad, const py::object& generator) {
+    const GradMode off(false);
+    return finish(Filled::make(size, dtype.value_or(default_dtype()), generator_or_null(generator)), requires_grad);
+  }
+  static constexpr auto fn = &run;
+};
+
+template <class Filled>
+struct like {
+  static constexpr const char *name = Filled::like, *params = "input, *, dtype=None, requires_grad=False";
+  static Tensor run(const Tensor& input, ops::MaybeDType dtype, bool requires_grad) {
+    const GradMode off(false);
+    return finish(Filled::make(input.shape(), dtype.value_or(input.dtype()), nullptr), requires_grad);
+  }
+  static constexpr auto fn = &run;
+};
+
+template <class Filled>
+void bind_filled(py::module_& m, const char* doc) {
+  add_functions(m, {function<sized<Filled>>(doc),
+                    function<like<Filled>>("Like the function without _like, with the shape and dtype of another "
+                                           "tensor.")});
 }
-
-using Fill = Tensor (*)(const Dims&, DType, Generator*);
-
-// zeros(2, 3, dtype=...), zeros((2, 3)), and zeros_like(t)
-template <Fill Make>
-void bind_filled(py::module_& m, const char* name, const char* doc) {
-  m.def(
-      name,
-      [](const py::args& args, const py::object& size, const py::object& dtype, bool requires_grad,
-         const py::object& generator) {
-        const GradMode off(false);
-        return finish(Make(sizes(args, size), dtype_or(dtype, default_dtype()), generator_or_null(generator)),
-                      requires_grad);
-      },
-      "size"_a = py::none(), "dtype"_a = py::none(), "requires_grad"_a = false, "generator"_a = py::none(), doc);
-  m.def((std::string(name) + "_like").c_str(),
-        [](const Tensor& input, const py::object& dtype, bool requires_grad) {
-          if (!input) throw TypeError("expected a tensor, got None");
-          const GradMode off(false);
-          return finish(Make(input.shape(), dtype_or(dtype, input.dtype()), nullptr), requires_grad);
-        },
-        "input"_a, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
-        "Like the function without _like, with the shape and dtype of another tensor.");
-}
-
-Tensor make_zeros(const Dims& s, DType t, Generator*) { return ops::zero_(Tensor::empty(s, t)); }
-Tensor make_ones(const Dims& s, DType t, Generator*) { return ops::full(s, Tensor::number(int64_t{1}), t); }
-Tensor make_empty(const Dims& s, DType t, Generator*) { return Tensor::empty(s, t); }
-Tensor make_rand(const Dims& s, DType t, Generator* g) { return ops::uniform_(Tensor::empty(s, t), 0, 1, g); }
-Tensor make_randn(const Dims& s, DType t, Generator* g) { return ops::normal_(Tensor::empty(s, t), 0, 1, g); }
 
 DType number_dtype(const py::object& value) {
   const Tensor t = to_operand(value.ptr());
@@ -193,11 +205,11 @@ void bind_random(py::module_& m) {
 
 void bind_create(py::module_& m) {
   bind_random(m);
-  bind_filled<make_zeros>(m, "zeros", "A tensor of zeros, of the given sizes.");
-  bind_filled<make_ones>(m, "ones", "A tensor of ones, of the given sizes.");
-  bind_filled<make_empty>(m, "empty", "An uninitialised tensor, of the given sizes.");
-  bind_filled<make_rand>(m, "rand", "Draws from the uniform distribution on [0, 1).");
-  bind_filled<make_randn>(m, "randn", "Draws from the standard normal distribution.");
+  bind_filled<zeros>(m, "A tensor of zeros, of the given sizes.");
+  bind_filled<ones>(m, "A tensor of ones, of the given sizes.");
+  bind_filled<empty>(m, "An uninitialised tensor, of the given sizes.");
+  bind_filled<rand>(m, "Draws from the uniform distribution on [0, 1).");
+  bind_filled<randn>(m, "Draws from the standard normal distribution.");
   bind_ranges(m);
 }
 

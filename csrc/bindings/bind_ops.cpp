@@ -80,16 +80,9 @@ constexpr Entry kEntries[] = {
     entry<rows::zero_>(M, "Sets every element to zero.", false),
 };
 
-// "name(signature)\n--\n\ndoc": the form from which Python makes __text_signature__.
-const char* docstring(const Entry& e, bool method) {
-  std::string signature = e.parameters().signature();
-  if (method) signature = "($self" + signature.substr(signature.find_first_of(",)"));
-  return (new std::string(std::string(e.name) + signature + "\n--\n\n" + e.doc))->c_str();
-}
-
 PyMethodDef definition(const Entry& e, bool method) {
   return {e.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method ? e.method : e.function)),
-          METH_FASTCALL | METH_KEYWORDS, docstring(e, method)};
+          METH_FASTCALL | METH_KEYWORDS, e.parameters().docstring(e.doc, method)};
 }
 
 }  // namespace
@@ -103,12 +96,11 @@ std::vector<PyMethodDef> op_methods() {
 }
 
 void bind_op_functions(py::module_& m) {
-  auto* definitions = new std::vector<PyMethodDef>;
+  std::vector<PyMethodDef> functions;
   for (const Entry& e : kEntries) {
-    if (e.kind & F) definitions->push_back(definition(e, false));
+    if (e.kind & F) functions.push_back(definition(e, false));
   }
-  definitions->push_back({});
-  if (PyModule_AddFunctions(m.ptr(), definitions->data()) < 0) throw py::error_already_set();
+  add_functions(m, std::move(functions));
   m.def(
       "op_names",
       [] {

@@ -1,6 +1,6 @@
-// Gradient modes, autograd.grad, optimizer steps, and Parameter's constructor.
+// Gradient modes, autograd.grad, and Parameter's constructor.
+#include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
-#include "bindings/convert.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -59,41 +59,21 @@ py::tuple grad(const py::object& outputs, const py::object& inputs, const py::ob
   return out;
 }
 
-void bind_optim(py::module_& m) {
-  m.def(
-      "sgd_step_",
-      [](const py::object& params, const py::object& grads, const py::object& bufs, double lr, double momentum,
-         double dampening, double weight_decay, bool nesterov, bool maximize, bool first) {
-        const auto list = [](const py::object& o) {
-          return FromPython<ops::TensorList>::convert({"sgd_step_", "tensors", o.ptr()});
-        };
-        ops::sgd_step_(list(params), list(grads), list(bufs),
-                       {lr, momentum, dampening, weight_decay, nesterov, maximize, first});
-      },
-      "params"_a, "grads"_a, "bufs"_a, py::kw_only(), "lr"_a, "momentum"_a = 0.0, "dampening"_a = 0.0,
-      "weight_decay"_a = 0.0, "nesterov"_a = false, "maximize"_a = false, "first"_a = false,
-      "One SGD step over lists of tensors, in place. bufs is empty without momentum; `first` sets the buffers.");
-  m.def(
-      "adam_step_",
-      [](const py::object& params, const py::object& grads, const py::object& exp_avgs, const py::object& exp_avg_sqs,
-         double step, double lr, double beta1, double beta2, double eps, double weight_decay, bool decoupled,
-         bool maximize) {
-        const auto list = [](const py::object& o) {
-          return FromPython<ops::TensorList>::convert({"adam_step_", "tensors", o.ptr()});
-        };
-        ops::adam_step_(list(params), list(grads), list(exp_avgs), list(exp_avg_sqs),
-                        {step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize});
-      },
-      "params"_a, "grads"_a, "exp_avgs"_a, "exp_avg_sqs"_a, py::kw_only(), "step"_a, "lr"_a, "beta1"_a = 0.9,
-      "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false, "maximize"_a = false,
-      "One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` is 1 for the first.");
-}
+struct set_grad_mode {
+  static constexpr const char *name = "_set_grad_enabled", *params = "mode";
+  static bool run(bool mode) {
+    const bool before = grad_enabled();
+    set_grad_enabled(mode);
+    return before;
+  }
+  static constexpr auto fn = &run;
+};
 
 }  // namespace
 
 void bind_tape(py::module_& m) {
   m.def("is_grad_enabled", &grad_enabled, "True where operations are recorded in this thread.");
-  m.def("_set_grad_enabled", &set_grad_enabled, "mode"_a);
+  add_functions(m, {function<set_grad_mode>("Sets whether operations are recorded; returns whether they were.")});
   m.def("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = py::none(), "retain_graph"_a = py::none(),
         "create_graph"_a = false, "allow_unused"_a = false,
         "Gradients of the outputs with respect to the inputs, without touching any .grad; a tuple.");
@@ -113,7 +93,6 @@ void bind_tape(py::module_& m) {
         return py::reinterpret_steal<py::object>(wrap(t, type));
       },
       "cls"_a, "data"_a, "requires_grad"_a = false, "The data of a tensor as an instance of a Tensor subclass.");
-  bind_optim(m);
 }
 
 }  // namespace tg

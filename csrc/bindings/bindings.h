@@ -8,6 +8,9 @@
 namespace tg {
 
 void create_dtypes(pybind11::module_& m);
+void create_size_type(pybind11::module_& m);
+void create_module_base(pybind11::module_& m);
+void bind_optim(pybind11::module_& m);
 void bind_create(pybind11::module_& m);
 void bind_tape(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);

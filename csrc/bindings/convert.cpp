@@ -106,20 +106,10 @@ DType to_dtype(PyObject* o) {
   throw TypeError("expected a dtype such as tapegrad.float32, got " + std::string(py::repr(o)));
 }
 
-py::object size_object(const Dims& d) {
-  static PyObject* type = nullptr;
-  if (!type) type = py::object(py::module_::import("tapegrad._size").attr("Size")).release().ptr();
-  py::tuple t(static_cast<size_t>(d.size()));
-  for (int i = 0; i < d.size(); ++i) t[static_cast<size_t>(i)] = d[i];
-  auto out = py::reinterpret_steal<py::object>(PyObject_CallOneArg(type, t.ptr()));
-  if (!out) throw py::error_already_set();
-  return out;
-}
-
 PyObject* to_python(const ops::MinMax& r) {
   if (const Tensor* t = std::get_if<Tensor>(&r)) return wrap(*t);
   static PyObject* type = nullptr;
-  if (!type) type = py::object(py::module_::import("tapegrad._size").attr("ValuesIndices")).release().ptr();
+  if (!type) type = py::object(py::module_::import("tapegrad._values_indices").attr("ValuesIndices")).release().ptr();
   const auto& both = std::get<ops::ValuesIndices>(r);
   return py::reinterpret_borrow<py::object>(type)(both.values, both.indices).release().ptr();
 }

@@ -20,6 +20,9 @@ double to_double(PyObject* o);
 DType to_dtype(PyObject* o);                  // tg.float32, np.float32, np.dtype, float, int, bool
 PyObject* dtype_object(DType t);              // borrowed: the one tg.dtype instance
 pybind11::object size_object(const Dims& d);  // tg.Size
+// Nested lists and tuples of Python's own numbers, or one number; an empty tensor for other data.
+Tensor tensor_from_nested(PyObject* data, ops::MaybeDType dtype);
+pybind11::object nested_from_tensor(const Tensor& t);
 
 struct Argument {
   const char* op;
@@ -96,6 +99,7 @@ struct FromPython<ops::TensorList> {
     const auto items = pybind11::reinterpret_steal<pybind11::object>(PySequence_Fast(a.value, "expected a sequence"));
     if (!items) throw pybind11::error_already_set();
     ops::TensorList out;
+    out.reserve(static_cast<size_t>(PySequence_Fast_GET_SIZE(items.ptr())));
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
       PyObject* item = PySequence_Fast_GET_ITEM(items.ptr(), i);
       if (!is_tensor(item)) Argument{a.op, a.name, item}.fail("a list or tuple of tensors");

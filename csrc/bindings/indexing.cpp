@@ -69,6 +69,26 @@ Tensor take_slice(const Tensor& t, int64_t dim, PyObject* o) {
   return ops::slice(t, dim, start, length, step);
 }
 
+// x[key] for a key of ints and slices, the usual ones; an empty tensor for others.
+Tensor plain_view(const Tensor& t, PyObject* key) {
+  const bool many = PyTuple_Check(key);
+  PyObject* const* items = many ? &PyTuple_GET_ITEM(key, 0) : &key;
+  const Py_ssize_t n = many ? PyTuple_GET_SIZE(key) : 1;
+  if (n > t.rank()) return {};
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    if (!PyLong_CheckExact(items[i]) && !PySlice_Check(items[i])) return {};
+  }
+  Tensor view = t;
+  int64_t dim = 0;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    if (PySlice_Check(items[i]))
+      view = take_slice(view, dim++, items[i]);
+    else
+      view = ops::select(view, dim, to_int64(items[i]));
+  }
+  return view;
+}
+
 void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
   if (o == Py_None) {
     x.view = ops::unsqueeze(x.view, dim++);
@@ -150,10 +170,12 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
       static_cast<PyObject*>(nullptr),
       [&] {
         const Tensor& t = unwrap(self);
-        if (PyLong_CheckExact(key)) return wrap(ops::select(t, 0, to_int64(key)));
-        const Indexed x = resolve(t, key);
-        if (x.advanced) return wrap(ops::index(x.view, x.indices));
-        return wrap(x.view.is(t) ? ops::view(t, t.shape()) : x.view);
+        Tensor view = plain_view(t, key);
+        if (!view) {
+          Indexed x = resolve(t, key);
+          view = x.advanced ? ops::index(x.view, x.indices) : x.view;
+        }
+        return wrap(view.is(t) ? ops::view(t, t.shape()) : view);
       },
       "index");
 }
@@ -169,6 +191,7 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
           throw std::runtime_error("a leaf tensor that requires grad (" + describe(t) +
                                    ") cannot be modified in place; do it under no_grad()");
         }
+        if (const Tensor view = plain_view(t, key)) return ops::copy_(view, source), 0;
         const Indexed x = resolve(t, key);
         if (x.advanced)
           ops::index_put_(x.view, x.indices, source);

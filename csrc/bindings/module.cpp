@@ -79,10 +79,13 @@ PYBIND11_MODULE(_core, m) {
   });
   tg::set_gil_hooks({tg::release_gil, tg::restore_gil});
   tg::create_dtypes(m);
+  tg::create_size_type(m);
+  tg::create_module_base(m);
   tg::create_tensor_type(m);
   tg::bind_op_functions(m);
   tg::bind_numpy(m);
   tg::bind_create(m);
   tg::bind_tape(m);
+  tg::bind_optim(m);
   tg::bind_runtime(m);
 }

@@ -3,14 +3,14 @@
 
 #include <pybind11/numpy.h>
 
-#include "bindings/convert.h"
+#include <bit>
+
+#include "bindings/arg_parser.h"
 
 namespace py = pybind11;
 
 namespace tg {
 namespace {
-
-const char* numpy_name(DType t) { return name(t); }
 
 void release_object(void* owner) {
   if (!Py_IsInitialized()) return;
@@ -39,7 +39,8 @@ bool dtype_from(const py::dtype& d, DType* out) {
 // Memory that a tensor can point into: native byte order, aligned, non-negative strides in whole elements.
 bool shareable(const py::array& a) {
   const int item = static_cast<int>(a.itemsize());
-  if (!a.dtype().attr("isnative").cast<bool>() || !(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
+  const char order = a.dtype().byteorder(), swapped = std::endian::native == std::endian::little ? '>' : '<';
+  if (order == swapped || !(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
   for (py::ssize_t i = 0; i < a.ndim(); ++i) {
     if (a.strides(i) < 0 || a.strides(i) % item) return false;
   }
@@ -112,7 +113,8 @@ py::object numpy_from_tensor(const Tensor& t) {
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (int64_t s : t.strides()) strides.push_back(s * item);
   const py::object owner = owner_of(t->storage);
-  py::array a(py::dtype(numpy_name(t.dtype())), shape, strides, t.data(), owner);
+  const auto dtype = dispatch(t.dtype(), [](auto tag) { return py::dtype::of<decltype(tag)>(); });
+  py::array a(dtype, std::move(shape), std::move(strides), t.data(), owner);
   if (t->storage->read_only) a.attr("setflags")(py::arg("write") = false);
   return a;
 }
@@ -134,11 +136,12 @@ void check_range(const py::array& a, DType wanted) {
 }
 
 // Nested sequences and scalars, as NumPy reads them; Python floats take the default float dtype.
-Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
+Tensor tensor_from_data(const py::object& data, ops::MaybeDType dtype) {
   if (is_tensor(data.ptr())) {
     const Tensor t = unwrap(data.ptr()).detach();
-    return dtype.is_none() || to_dtype(dtype.ptr()) == t.dtype() ? ops::clone(t) : ops::to(t, to_dtype(dtype.ptr()));
+    return dtype.value_or(t.dtype()) == t.dtype() ? ops::clone(t) : ops::to(t, *dtype);
   }
+  if (Tensor t = tensor_from_nested(data.ptr(), dtype)) return t;
   const bool from_numpy = py::hasattr(data, "__array_interface__");
   py::object source = data;
   if (py::isinstance<py::sequence>(data) && !from_numpy && !py::isinstance<py::str>(data)) {
@@ -162,44 +165,48 @@ Tensor tensor_from_data(const py::object& data, const py::object& dtype) {
     if (kind != 'f' && kind != 'i' && kind != 'u') (void)dtype_of_numpy(a.dtype());
     natural = kind == 'f' ? DType::Float32 : DType::Int64;
     check_range(a, natural);
-    a = a.attr("astype")(numpy_name(natural));
+    a = a.attr("astype")(name(natural));
   }
   if (!from_numpy && is_float(natural)) natural = default_dtype();
   if (!from_numpy && a.size() == 0) natural = default_dtype();
-  const DType wanted = dtype.is_none() ? natural : to_dtype(dtype.ptr());
+  const DType wanted = dtype.value_or(natural);
   if (!from_numpy) check_range(a, wanted);
   const Tensor t = tensor_from_numpy(a);
   return wanted == t.dtype() ? ops::clone(t) : ops::to(t, wanted);
 }
 
+struct from_numpy {
+  static constexpr const char *name = "from_numpy", *params = "array";
+  static Tensor run(const py::object& array) {
+    if (!py::isinstance<py::array>(array)) {
+      throw TypeError(std::string("from_numpy: expected a NumPy array, got ") + Py_TYPE(array.ptr())->tp_name);
+    }
+    return tensor_from_numpy(array);
+  }
+  static constexpr auto fn = &run;
+};
+
+struct tensor {
+  static constexpr const char *name = "tensor", *params = "data, *, dtype=None, requires_grad=False";
+  static Tensor run(const py::object& data, ops::MaybeDType dtype, bool requires_grad) {
+    const GradMode off(false);
+    Tensor t = tensor_from_data(data, dtype);
+    if (requires_grad && !is_float(t.dtype())) {
+      throw std::runtime_error("tensor: only float tensors can require grad, got " + describe(t));
+    }
+    t->requires_grad = requires_grad;
+    return t;
+  }
+  static constexpr auto fn = &run;
+};
+
 }  // namespace
 
 void bind_numpy(py::module_& m) {
-  m.def(
-      "from_numpy",
-      [](const py::object& array) {
-        if (!py::isinstance<py::array>(array)) {
-          throw TypeError(std::string("from_numpy: expected a NumPy array, got ") + Py_TYPE(array.ptr())->tp_name);
-        }
-        return tensor_from_numpy(array);
-      },
-      py::arg("array"),
-      "A tensor that shares the array's memory and holds it. Copies only arrays with negative strides, foreign byte "
-      "order or misaligned data.");
-  m.def(
-      "tensor",
-      [](const py::object& data, const py::object& dtype, bool requires_grad) {
-        const GradMode off(false);
-        Tensor t = tensor_from_data(data, dtype);
-        if (requires_grad && !is_float(t.dtype())) {
-          throw std::runtime_error("tensor: only float tensors can require grad, got " + describe(t));
-        }
-        t->requires_grad = requires_grad;
-        return t;
-      },
-      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("requires_grad") = false,
-      "A new tensor that copies numbers, nested sequences, arrays or tensors. Python floats become the default float "
-      "dtype, Python ints int64.");
+  add_functions(m, {function<from_numpy>("A tensor that shares the array's memory and holds it. Copies only arrays "
+                                         "with negative strides, foreign byte order or misaligned data."),
+                    function<tensor>("A new tensor that copies numbers, nested sequences, arrays or tensors. Python "
+                                     "floats become the default float dtype, Python ints int64.")});
 }
 
 }  // namespace tg

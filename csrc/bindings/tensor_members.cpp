@@ -90,7 +90,7 @@ struct numpy_method {
 };
 struct tolist_method {
   static constexpr const char *name = "tolist", *params = "self";
-  static py::object run(const Tensor& t) { return numpy_from_tensor(t.detach()).attr("tolist")(); }
+  static py::object run(const Tensor& t) { return nested_from_tensor(t.detach()); }
   static constexpr auto fn = &run;
 };
 struct array_method {

@@ -22,7 +22,9 @@ inline void execute_in_place(const Op& op, std::initializer_list<Tensor> in, con
 }
 
 // Shape rules and work estimates that several ops share.
-inline void infer_like_first(const Call& c, OutSpec* out) { out->shape = c.in[0].shape(), out->dtype = c.in[0].dtype(); }
+inline void infer_like_first(const Call& c, OutSpec* out) {
+  out->shape = c.in[0].shape(), out->dtype = c.in[0].dtype();
+}
 inline int64_t keep_gil(const Call&) { return 0; }  // never worth releasing it, or not safe
 
 // How to let other Python threads run during long kernels; set once by the bindings.

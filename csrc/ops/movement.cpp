@@ -65,6 +65,23 @@ void slice_vjp(Backward& b) {
 }
 constexpr Op kSlice = {"slice", nullptr, view_slice, nullptr, slice_vjp};
 
+// select: attrs.integer = {dim, index}
+Tensor view_select(const Call& c) {
+  const int dim = static_cast<int>(c.attrs.integer[0]);
+  Dims shape = c.in[0].shape(), strides = c.in[0].strides();
+  const int64_t offset = c.attrs.integer[1] * strides[dim];
+  shape.erase(dim);
+  strides.erase(dim);
+  return c.in[0].alias(shape, strides, offset);
+}
+void select_vjp(Backward& b) {
+  Attrs attrs = b.attrs();
+  attrs.dims = {1, 1};
+  attrs.dims2 = b.input_shape(0);
+  b.set(0, execute(kSliceBackward, {ops::unsqueeze(b.g, attrs.integer[0])}, attrs));
+}
+constexpr Op kSelect = {"select", nullptr, view_select, nullptr, select_vjp};
+
 // cat: attrs.integer[0] = dim
 void infer_cat(const Call& c, OutSpec* out) {
   const int dim = static_cast<int>(c.attrs.integer[0]);
@@ -238,7 +255,10 @@ Tensor select(const Tensor& input, int64_t dim, int64_t index) {
     throw std::out_of_range("index " + std::to_string(index) + " is out of range for dimension " + std::to_string(d) +
                             " of size " + std::to_string(n) + " of a tensor of shape " + to_string(input.shape()));
   }
-  return squeeze(slice(input, d, index < 0 ? index + n : index, 1, 1), Dims{d});
+  Attrs attrs;
+  attrs.integer[0] = d;
+  attrs.integer[1] = index < 0 ? index + n : index;
+  return execute(kSelect, {input}, attrs);
 }
 
 Tensor cat(const TensorList& tensors, int64_t dim) {

@@ -67,6 +67,7 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
   if (params.empty()) return;
   GradMode off(false);
   std::vector<Tensor> in;
+  in.reserve(lists.size() * params.size());
   std::vector<std::pair<Tensor, Tensor>> write_back;  // (target, contiguous copy)
   size_t list = 0;
   for (const ops::TensorList* tensors : lists) {
@@ -82,7 +83,7 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
       if (list != 1 && t->storage->read_only) {
         throw std::runtime_error(std::string(op.name) + ": " + describe(t) + " shares read-only memory");
       }
-      in.push_back(ops::contiguous(t));
+      in.push_back(t.contiguous() ? t : ops::contiguous(t));
       if (list != 1) ++t->storage->version;
       if (list != 1 && !t.contiguous()) write_back.emplace_back(t, in.back());
     }

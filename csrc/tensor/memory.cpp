@@ -77,7 +77,8 @@ struct Shared {
 
 constinit Shared g_shared;
 constinit thread_local ThreadCache* t_cache TG_STATIC_TLS = nullptr;
-constinit thread_local bool t_ended TG_STATIC_TLS = false;  // the thread's destructors have run: nothing is cached for it any more
+constinit thread_local bool t_ended TG_STATIC_TLS =
+    false;  // the thread's destructors have run: nothing is cached for it any more
 
 // One writer, many readers: no locked instruction needed.
 inline int64_t bump(std::atomic<int64_t>& counter, int64_t by) {

@@ -89,7 +89,8 @@ class Dims {
 
  private:
   void clear() noexcept {
-    if (capacity_ > kInline) [[unlikely]] delete[] heap_;
+    if (capacity_ > kInline) [[unlikely]]
+      delete[] heap_;
     size_ = 0, capacity_ = kInline;
   }
   void take(Dims& o) noexcept {  // all bytes: a fixed number of moves

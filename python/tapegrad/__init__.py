@@ -10,7 +10,6 @@ from ._core import __version__ as __version__
 from ._grad_mode import enable_grad as enable_grad
 from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
-from ._size import Size as Size
 from ._threads import threads as threads
 from .fit import History as History
 from .fit import evaluate as evaluate

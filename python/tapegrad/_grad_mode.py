@@ -2,7 +2,7 @@
 
 import functools
 
-from ._core import _set_grad_enabled, is_grad_enabled
+from ._core import _set_grad_enabled
 
 
 class _GradMode:
@@ -11,8 +11,7 @@ class _GradMode:
     _mode = True
 
     def __enter__(self):
-        self._before = is_grad_enabled()
-        _set_grad_enabled(self._mode)
+        self._before = _set_grad_enabled(self._mode)
 
     def __exit__(self, *exc):
         _set_grad_enabled(self._before)
@@ -22,8 +21,7 @@ class _GradMode:
 
         @functools.wraps(function)
         def wrapped(*args, **kwargs):
-            before = is_grad_enabled()
-            _set_grad_enabled(self._mode)
+            before = _set_grad_enabled(self._mode)
             try:
                 return function(*args, **kwargs)
             finally:
@@ -38,7 +36,7 @@ class no_grad(_GradMode):
     _mode = False
 
     def __new__(cls, function=None):
-        self = super().__new__(cls)
+        self = object.__new__(cls)
         return self if function is None else self(function)
 
 
@@ -53,8 +51,7 @@ class set_grad_enabled(_GradMode):
 
     def __init__(self, mode):
         self._mode = bool(mode)
-        self._before = is_grad_enabled()
-        _set_grad_enabled(self._mode)
+        self._before = _set_grad_enabled(self._mode)
 
     def __enter__(self):
         _set_grad_enabled(self._mode)

@@ -30,7 +30,7 @@ def type_name(value):
     return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
 
 
-class Module:
+class Module(_core._ModuleBase):
     """Base class of layers and models: assign parameters, buffers and submodules as attributes, define `forward`.
 
     Subclasses call `super().__init__()` first. Parameters (`nn.Parameter`), submodules and tensors given to
@@ -49,11 +49,6 @@ class Module:
     def forward(self, *args, **kwargs):
         """Compute the output; every subclass defines its own."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
-
-    def __call__(self, *args, **kwargs):
-        if len(args) == 1 and not kwargs:  # the usual call; unpacking *args costs more than the call itself
-            return self.forward(args[0])
-        return self.forward(*args, **kwargs)
 
     # Attributes
 

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from itertools import chain
-from operator import is_
 
 from .. import _core
 from .._grad_mode import enable_grad
@@ -83,10 +82,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = group["params"]
-            grads = [grad for param in params if (grad := param.grad) is not None]
-            if len(grads) < len(params):
-                params = [param for param in params if param.grad is not None]
+            params, grads = _core._with_gradients(group["params"])
             if params:
                 self._update(group, params, grads)
         return loss
@@ -96,8 +92,8 @@ class Optimizer:
 
     def _cached(self, group, params):
         """What `_remember` was last given for this group, if it was for these very parameters; else None."""
-        known, value = self._cache.get(id(group), ((), None))
-        return value if len(known) == len(params) and all(map(is_, known, params)) else None
+        known, value = self._cache.get(id(group), ([], None))
+        return value if _core._same_objects(known, params) else None
 
     def _remember(self, group, params, value):
         """Keep the state tensors of these parameters, listed as the fused step takes them, for the next steps."""
