@@ -251,3 +251,33 @@ def test_dropout_of_strided_input():
     tg.manual_seed(1)
     b = tg.nn.functional.dropout(x.t().contiguous(), 0.5)
     assert a.tolist() == b.tolist()
+
+
+def philox_words(key, n):
+    """Word w of the sequence that dropout reads: Philox4x32-10 by its definition (Salmon et al. 2011), in NumPy.
+
+    Words 64 g .. 64 g + 63 are the first words of the counters 16 g .. 16 g + 15, then their second words, and so on.
+    """
+    low = np.uint64(0xFFFFFFFF)
+    counters = np.arange(-(-n // 64) * 16, dtype=np.uint64)
+    x = [counters & low, counters >> np.uint64(32), np.zeros_like(counters), np.zeros_like(counters)]
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    for _ in range(10):
+        a, b = x[0] * np.uint64(0xD2511F53), x[2] * np.uint64(0xCD9E8D57)
+        x = [(b >> np.uint64(32)) ^ x[1] ^ np.uint64(k0), b & low, (a >> np.uint64(32)) ^ x[3] ^ np.uint64(k1), a & low]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return np.stack(x).reshape(4, -1, 16).transpose(1, 0, 2).reshape(-1)[:n]
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 1000, 70003])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.999])
+def test_dropout_mask_is_philox(n, dtype, p):
+    x = np.random.RandomState(2).standard_normal(n).astype(dtype)
+    high, low = (int(word) for word in np.random.RandomState(11).randint(0, 2**32, 2, dtype=np.uint32))
+    keep = philox_words(high << 32 | low, n) >= int(p * 2**32)
+    scale = np.dtype(dtype).type(1 / (1 - p))
+    for threads in (1, 3):
+        tg.set_num_threads(threads)
+        tg.manual_seed(11)
+        np.testing.assert_array_equal(tg.nn.functional.dropout(tg.tensor(x), p).numpy(), np.where(keep, x * scale, 0))

@@ -3,8 +3,10 @@
 #include <limits>
 #include <stdexcept>
 
+#include "ops/index.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
+#include "threads/parallel.h"
 
 namespace tg {
 namespace {
@@ -12,21 +14,37 @@ namespace {
 // attrs.dims = shape, attrs.dtype; numbers in attrs.scalar or attrs.integer
 void infer_from_attrs(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c.attrs.dtype}; }
 
+// out[i] = value(i, tag), by blocks: value(first) gives the function of the offset in a block, whose small integers
+// convert to floats in vectors.
 template <class F>
 void fill_with(const Tensor& out, F&& value) {
+  constexpr int64_t kGrain = 16384;
   dispatch(out.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    for (int64_t i = 0; i < out.numel(); ++i) out.data<T>()[i] = convert_element<T>(value(i, tag));
+    T* const to = out.data<T>();
+    parallel_for(out.numel(), kGrain, [&](int64_t begin, int64_t end) {
+      const auto at = value(begin, tag);
+      const auto n = static_cast<int32_t>(end - begin);
+      for (int32_t i = 0; i < n; ++i) to[begin + i] = convert_element<T>(at(i));
+    });
   });
 }
 
 // integer = {first, step} for integers, scalar = {first, step} for floats
 void run_arange(const Call& c, std::span<Tensor> out) {
   if (is_float(out[0].dtype())) {
-    fill_with(out[0], [&](int64_t i, auto) { return c.attrs.scalar[0] + static_cast<double>(i) * c.attrs.scalar[1]; });
+    fill_with(out[0], [&](int64_t begin, auto) {
+      return [first = c.attrs.scalar[0], step = c.attrs.scalar[1], base = static_cast<double>(begin)](int32_t i) {
+        return first + (base + i) * step;
+      };
+    });
   } else {
     const auto first = static_cast<uint64_t>(c.attrs.integer[0]), step = static_cast<uint64_t>(c.attrs.integer[1]);
-    fill_with(out[0], [&](int64_t i, auto) { return static_cast<int64_t>(first + static_cast<uint64_t>(i) * step); });
+    fill_with(out[0], [&](int64_t begin, auto) {
+      return [=, base = first + static_cast<uint64_t>(begin) * step](int32_t i) {
+        return static_cast<int64_t>(base + static_cast<uint64_t>(i) * step);
+      };
+    });
   }
 }
 constexpr Op kArange = {"arange", infer_from_attrs, nullptr, run_arange, nullptr};
@@ -34,19 +52,24 @@ constexpr Op kArange = {"arange", infer_from_attrs, nullptr, run_arange, nullptr
 // scalar = {start, end}. As PyTorch: counted from the nearer end, in the dtype itself.
 void run_linspace(const Call& c, std::span<Tensor> out) {
   const int64_t n = out[0].numel();
-  fill_with(out[0], [&](int64_t i, auto tag) {
+  fill_with(out[0], [&](int64_t begin, auto tag) {
     using T = std::conditional_t<std::is_floating_point_v<decltype(tag)>, decltype(tag), double>;
     const T start = static_cast<T>(c.attrs.scalar[0]), end = static_cast<T>(c.attrs.scalar[1]);
-    if (n == 1) return start;
-    const T step = (end - start) / static_cast<T>(n - 1);
-    return i < n / 2 ? start + step * static_cast<T>(i) : end - step * static_cast<T>(n - 1 - i);
+    const T step = n == 1 ? T{0} : (end - start) / static_cast<T>(n - 1);
+    return [=](int32_t offset) {
+      const int64_t i = begin + offset;
+      return n == 1 ? start : i < n / 2 ? start + step * static_cast<T>(i) : end - step * static_cast<T>(n - 1 - i);
+    };
   });
 }
 constexpr Op kLinspace = {"linspace", infer_from_attrs, nullptr, run_linspace, nullptr};
 
 void run_eye(const Call& c, std::span<Tensor> out) {
-  const int64_t columns = c.attrs.dims[1];
-  fill_with(out[0], [&](int64_t i, auto) { return columns && i / columns == i % columns; });
+  const int64_t columns = c.attrs.dims[1], n = std::min(c.attrs.dims[0], columns);
+  fill_zero(out[0]);
+  dispatch(out[0].dtype(), [&](auto tag) {
+    for (int64_t i = 0; i < n; ++i) out[0].data<decltype(tag)>()[i * (columns + 1)] = decltype(tag){1};
+  });
 }
 constexpr Op kEye = {"eye", infer_from_attrs, nullptr, run_eye, nullptr};
 

@@ -1,112 +1,180 @@
-// Indexing by tensors: index, index_put_, index_select, gather, nonzero.
-#include <stdexcept>
+// Indexing by tensors: index, index_put_, index_select.
+#include <atomic>
 
+#include "ops/index.h"
 #include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
-#include "threads/parallel.h"
 
 namespace tg {
 namespace {
 
 constexpr unsigned kSaveIndices = (1u << 29) - 2;  // every input but the first
 
-int64_t checked_index(const char* op, int64_t i, int64_t size) {
-  if (i < -size || i >= size) {
-    throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) +
-                            " is out of range for a dimension of "
-                            "size " +
-                            std::to_string(size));
+bool all_within(const Tensor& index, int64_t size) {
+  std::atomic<bool> within{true};
+  const int64_t* const i = index.data<int64_t>();
+  parallel_for(index.numel(), 4 * kIndexGrain, [&](int64_t begin, int64_t end) {
+    bool outside = false;
+    for (int64_t k = begin; k < end; ++k) outside |= static_cast<uint64_t>(i[k]) >= static_cast<uint64_t>(size);
+    if (outside) within.store(false, std::memory_order_relaxed);
+  });
+  return within.load(std::memory_order_relaxed);
+}
+
+// One position per index tuple, checked: the sum of index * stride over the indexed dimensions. One index with stride 1
+// and no negative entries is its own list of positions.
+struct Positions {
+  Positions(const char* op, std::span<const Tensor> indices, const Dims& sizes, const Dims& strides)
+      : count(indices[0].numel()), at(indices[0].data<int64_t>()) {
+    if (indices.size() == 1 && strides[0] == 1 && all_within(indices[0], sizes[0])) return;
+    own.resize(static_cast<size_t>(count), 0);
+    for (size_t d = 0; d < indices.size(); ++d) {
+      const int64_t size = sizes[static_cast<int>(d)], stride = strides[static_cast<int>(d)];
+      const int64_t* index = indices[d].data<int64_t>();
+      for (size_t i = 0; i < own.size(); ++i) own[i] += checked_index(op, index[i], size) * stride;
+    }
+    at = own.data();
   }
-  return i < 0 ? i + size : i;
-}
+  int64_t operator[](int64_t i) const { return at[i]; }
 
-[[noreturn]] void fail_negative(const char* op, int64_t i) {
-  throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) +
-                          " is negative; only x[...] counts from the end");
-}
+  int64_t count;
+  const int64_t* at;
+  std::vector<int64_t> own;
+};
 
-// One flat position per index tuple; the indexed dimensions are the leading ones of `sizes`.
-std::vector<int64_t> flat_positions(const char* op, std::span<const Tensor> indices, const Dims& sizes,
-                                    const Dims& strides) {
-  std::vector<int64_t> flat(static_cast<size_t>(indices[0].numel()), 0);
-  for (size_t d = 0; d < indices.size(); ++d) {
-    const int64_t size = sizes[static_cast<int>(d)], stride = strides[static_cast<int>(d)];
-    const int64_t* index = indices[d].data<int64_t>();
-    for (size_t i = 0; i < flat.size(); ++i) flat[i] += checked_index(op, index[i], size) * stride;
-  }
-  return flat;
-}
-
-int64_t product(const Dims& d, int from) {
+int64_t product(std::span<const int64_t> d) {
   int64_t n = 1;
-  for (int i = from; i < d.size(); ++i) n *= d[i];
+  for (int64_t size : d) n *= size;
   return n;
 }
 
-// index(x contiguous, i0, i1, ...): the k index tensors have one shape and select in x's first k dimensions
+// x as (outer, rows, inner), where `rows` are the k indexed dimensions, which stand behind `lead` others.
+struct Blocks {
+  Blocks(const Dims& shape, int64_t lead, size_t k)
+      : sizes(shape.data() + lead, static_cast<int>(k)),
+        strides(contiguous_strides(sizes)),
+        outer(product(std::span(shape).first(static_cast<size_t>(lead)))),
+        rows(product(sizes)),
+        inner(product(std::span(shape).subspan(static_cast<size_t>(lead) + k))) {}
+  Dims sizes, strides;
+  int64_t outer, rows, inner;
+};
+
+// index(x contiguous, i0, i1, ...): the k index tensors have one shape and select in k dimensions of x from
+// attrs.integer[0] on
 void infer_index(const Call& c, OutSpec* out) {
-  Dims shape = c.in[1].shape();
-  for (int d = static_cast<int>(c.in.size()) - 1; d < c.in[0].rank(); ++d) shape.push_back(c.in[0].size(d));
-  *out = {shape, c.in[0].dtype()};
-}
-
-void run_index(const Call& c, std::span<Tensor> out) {
   const Tensor& x = c.in[0];
-  const auto indices = c.in.subspan(1);
-  const auto flat = flat_positions("index", indices, x.shape(), x.strides());
-  const int64_t inner = product(x.shape(), static_cast<int>(indices.size()));
-  const auto item = itemsize(x.dtype());
-  const size_t block = static_cast<size_t>(inner) * item;
-  parallel_for(static_cast<int64_t>(flat.size()), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, inner)),
-               [&](int64_t begin, int64_t end) {
-                 char* to = out[0].data<char>() + static_cast<size_t>(begin) * block;
-                 for (int64_t i = begin; i < end; ++i, to += block) {
-                   std::memcpy(to, x.data<char>() + flat[static_cast<size_t>(i)] * static_cast<int64_t>(item), block);
-                 }
-               });
+  const int lead = static_cast<int>(c.attrs.integer[0]);
+  Dims shape(x.shape().data(), lead);
+  for (int64_t d : c.in[1].shape()) shape.push_back(d);
+  for (int d = lead + static_cast<int>(c.in.size()) - 1; d < x.rank(); ++d) shape.push_back(x.size(d));
+  *out = {shape, x.dtype()};
 }
 
-// index_backward(g, i0, ...): zeros of attrs.dims, g added at the indices, in order
-void infer_scatter(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c.in[0].dtype()}; }
+// Rows of `inner` elements each, from (outer, rows, inner) to (outer, positions, inner).
 template <class T>
-void add_blocks(const std::vector<int64_t>& flat, const T* g, int64_t inner, T* out) {
-  for (size_t i = 0; i < flat.size(); ++i) {
-    for (int64_t j = 0; j < inner; ++j) out[flat[i] + j] += g[static_cast<int64_t>(i) * inner + j];
+void take_rows(const Blocks& b, const Positions& p, int64_t inner, const T* x, T* y) {
+  constexpr int64_t kAhead = 2, kLines = 4 * 64 / sizeof(T);  // rows asked for early: their starts, the rest follows
+  parallel_for(b.outer * p.count, std::max<int64_t>(1, kIndexGrain / inner), [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end;) {
+      const int64_t first = at % p.count, n = std::min(p.count - first, end - at);
+      const T* const from = x + at / p.count * b.rows * inner;
+      const int64_t* const row = p.at + first;
+      T* const to = y + at * inner;
+      if (inner == 1) {
+        for (int64_t i = 0; i < n; ++i) to[i] = from[row[i]];
+      } else {
+        for (int64_t i = 0; i < n; ++i) {
+          if (i + kAhead < n) {
+            const T* const next = from + row[i + kAhead] * inner;
+            for (int64_t j = 0; j < std::min(inner, kLines); j += 64 / sizeof(T)) __builtin_prefetch(next + j);
+          }
+          std::memcpy(to + i * inner, from + row[i] * inner, static_cast<size_t>(inner) * sizeof(T));
+        }
+      }
+      at += n;
+    }
+  });
+}
+void run_index(const Call& c, std::span<Tensor> out) {
+  const Tensor &x = c.in[0], &y = out[0];
+  const Blocks b(x.shape(), c.attrs.integer[0], c.in.size() - 1);
+  const Positions p("index", c.in.subspan(1), b.sizes, b.strides);
+  if (y.numel() == 0) return;
+  const size_t item = itemsize(x.dtype());
+  item == 1   ? take_rows(b, p, b.inner, x.data<uint8_t>(), y.data<uint8_t>())
+  : item == 4 ? take_rows(b, p, b.inner, x.data<uint32_t>(), y.data<uint32_t>())
+              : take_rows(b, p, b.inner, x.data<uint64_t>(), y.data<uint64_t>());
+}
+
+// index_backward(g, i0, ...): zeros of attrs.dims, g added at the indices. However the work is cut, every element gets
+// its terms in the order of the index.
+void infer_index_backward(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c.in[0].dtype()}; }
+template <class T>
+void add_rows(const Blocks& b, const Positions& p, const T* g, T* y) {
+  const int64_t inner = b.inner, work = p.count * inner;
+  // Columns [from, to) of the terms for rows [first, last).
+  const auto add = [&](const T* g_, T* y_, int64_t from, int64_t to, int64_t first, int64_t last) {
+    for (int64_t i = 0; i < p.count; ++i) {
+      const int64_t row = p[i];
+      if (row < first || row >= last) continue;
+      if (inner == 1) {
+        y_[row] += g_[i];
+        continue;
+      }
+      for (int64_t j = from; j < to; ++j) y_[row * inner + j] += g_[i * inner + j];
+    }
+  };
+  const int64_t columns = column_grain(inner, work, sizeof(T));
+  if (b.outer > 1) {
+    parallel_for(b.outer, std::max<int64_t>(1, kIndexGrain / std::max<int64_t>(work, 1)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t o = begin; o < end; ++o) add(g + o * work, y + o * b.rows * inner, 0, inner, 0, b.rows);
+                 });
+  } else if (columns < inner || work <= kIndexGrain) {
+    parallel_for(inner, columns, [&](int64_t from, int64_t to) { add(g, y, from, to, 0, b.rows); });
+  } else {
+    parallel_for(b.rows, (b.rows - 1) / num_threads() + 1,
+                 [&](int64_t first, int64_t last) { add(g, y, 0, inner, first, last); });
   }
 }
 void run_index_backward(const Call& c, std::span<Tensor> out) {
   const Tensor& y = out[0];
-  std::memset(y.data(), 0, static_cast<size_t>(y.numel()) * itemsize(y.dtype()));
-  const auto flat = flat_positions("index_backward", c.in.subspan(1), y.shape(), y.strides());
-  const int64_t inner = product(y.shape(), static_cast<int>(c.in.size()) - 1);
+  const Blocks b(y.shape(), c.attrs.integer[0], c.in.size() - 1);
+  const Positions p("index_backward", c.in.subspan(1), b.sizes, b.strides);
+  fill_zero(y);
+  if (y.numel() == 0) return;
   if (y.dtype() == DType::Float32)
-    add_blocks(flat, c.in[0].data<float>(), inner, y.data<float>());
+    add_rows(b, p, c.in[0].data<float>(), y.data<float>());
   else
-    add_blocks(flat, c.in[0].data<double>(), inner, y.data<double>());
+    add_rows(b, p, c.in[0].data<double>(), y.data<double>());
 }
 extern const Op kIndexBackward;
-Tensor index_op(const Tensor& x, std::span<const Tensor> indices);
+Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead);
 std::vector<Tensor> saved_indices(const Backward& b) {
   std::vector<Tensor> indices;
   for (int i = 1; i < b.node.inputs; ++i) indices.push_back(b.input(i));
   return indices;
 }
-void index_backward_vjp(Backward& b) { b.set(0, index_op(b.g, saved_indices(b))); }
-const Op kIndexBackward = {"index_backward",   infer_scatter,      nullptr,
-                           run_index_backward, index_backward_vjp, {kSaveIndices}};
+void index_backward_vjp(Backward& b) { b.set(0, index_op(b.g, saved_indices(b), b.attrs().integer[0])); }
+const Op kIndexBackward = {"index_backward",   infer_index_backward, nullptr,
+                           run_index_backward, index_backward_vjp,   {kSaveIndices}};
 void index_vjp(Backward& b) {
   std::vector<Tensor> in = saved_indices(b);
   in.insert(in.begin(), ops::contiguous(b.g));
   Attrs attrs;
+  attrs.integer[0] = b.attrs().integer[0];
   attrs.dims = b.input_shape(0);
   b.set(0, execute(kIndexBackward, in, attrs));
 }
 constexpr Op kIndex = {"index", infer_index, nullptr, run_index, index_vjp, {kSaveIndices}};
-Tensor index_op(const Tensor& x, std::span<const Tensor> indices) {
+Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead) {
   std::vector<Tensor> in = {ops::contiguous(x)};
   in.insert(in.end(), indices.begin(), indices.end());
-  return execute(kIndex, in);
+  Attrs attrs;
+  attrs.integer[0] = lead;
+  return execute(kIndex, in, attrs);
 }
 
 // index_put_(self, value, i0, ...): attrs.list holds self's dimensions, the indexed ones first
@@ -117,102 +185,36 @@ void run_index_put(const Call& c, std::span<Tensor> out) {
     strides.push_back(out[0].strides()[static_cast<int>(d)]);
   }
   const auto indices = c.in.subspan(2);
-  const auto flat = flat_positions("index_put_", indices, shape, strides);
   const int k = static_cast<int>(indices.size());
   const Dims rest(shape.data() + k, shape.size() - k), rest_strides(strides.data() + k, strides.size() - k);
-  const int64_t inner = product(rest, 0), item = static_cast<int64_t>(itemsize(out[0].dtype()));
+  const Positions p("index_put_", indices, shape, strides);
+  const int64_t inner = product(rest), item = static_cast<int64_t>(itemsize(out[0].dtype()));
   const char* value = c.in[1].data<char>();
   if (is_contiguous(rest, rest_strides)) {
-    for (size_t i = 0; i < flat.size(); ++i, value += inner * item) {
-      std::memcpy(out[0].data<char>() + flat[i] * item, value, static_cast<size_t>(inner * item));
+    for (int64_t i = 0; i < p.count; ++i, value += inner * item) {
+      std::memcpy(out[0].data<char>() + p[i] * item, value, static_cast<size_t>(inner * item));
     }
     return;
   }
   const Dims value_strides = contiguous_strides(rest);
-  for (size_t i = 0; i < flat.size(); ++i) {
-    run_copy(out[0].alias(rest, rest_strides, flat[i]),
-             c.in[1].alias(rest, value_strides, static_cast<int64_t>(i) * inner));
+  for (int64_t i = 0; i < p.count; ++i) {
+    run_copy(out[0].alias(rest, rest_strides, p[i]), c.in[1].alias(rest, value_strides, i * inner));
   }
 }
 // Keeps the GIL: the views it makes count references of a tensor that other threads may hold.
 constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true, keep_gil};
 
-// gather(x, index): attrs.integer[0] = dim. Positions in x of the elements that index names, in index's order.
-template <class F>
-void for_gathered(const Tensor& index, int dim, const Dims& shape, const Dims& strides, F&& body) {
-  int64_t at[Dims::kMaxRank] = {};
-  int64_t base = 0;
-  const int64_t* ix = index.data<int64_t>();
-  for (int64_t i = 0; i < index.numel(); ++i) {
-    if (ix[i] < 0) fail_negative("gather", ix[i]);
-    body(i, base + checked_index("gather", ix[i], shape[dim]) * strides[dim]);
-    for (int d = index.rank() - 1; d >= 0; --d) {
-      const int64_t step = d == dim ? 0 : strides[d];
-      base += step;
-      if (++at[d] < index.size(d)) break;
-      base -= at[d] * step;
-      at[d] = 0;
-    }
-  }
+// masked_fill_(self, mask, value): the one value where the mask is true
+void run_masked_fill(const Call& c, std::span<Tensor> out) {
+  const Tensor* const operands[] = {&c.in[1], &c.in[2], &out[0]};
+  run_loop(kernels().where[static_cast<int>(out[0].dtype())], out[0], operands);
 }
+constexpr Op kMaskedFill = {"index_put_", nullptr, nullptr, run_masked_fill, nullptr, {0}, 1, true};
 
-void infer_gather(const Call& c, OutSpec* out) { *out = {c.in[1].shape(), c.in[0].dtype()}; }
-void run_gather(const Call& c, std::span<Tensor> out) {
-  const Tensor& x = c.in[0];
-  const int dim = static_cast<int>(c.attrs.integer[0]);
-  dispatch_stored(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    for_gathered(c.in[1], dim, x.shape(), x.strides(),
-                 [&](int64_t i, int64_t from) { out[0].data<T>()[i] = x.data<T>()[from]; });
-  });
+// t, or a copy of it where it shares memory with what is to be written.
+Tensor apart_from(const Tensor& self, const Tensor& t) {
+  return t->storage.get() == self->storage.get() ? ops::clone(t) : t;
 }
-void run_gather_backward(const Call& c, std::span<Tensor> out) {
-  const Tensor& y = out[0];
-  const int dim = static_cast<int>(c.attrs.integer[0]);
-  std::memset(y.data(), 0, static_cast<size_t>(y.numel()) * itemsize(y.dtype()));
-  const auto add = [&](auto* to, const auto* g) {
-    for_gathered(c.in[1], dim, y.shape(), y.strides(), [&](int64_t i, int64_t at) { to[at] += g[i]; });
-  };
-  if (y.dtype() == DType::Float32)
-    add(y.data<float>(), c.in[0].data<float>());
-  else
-    add(y.data<double>(), c.in[0].data<double>());
-}
-void gather_backward_vjp(Backward& b) { b.set(0, ops::gather(b.g, b.attrs().integer[0], b.input(1))); }
-constexpr Op kGatherBackward = {"gather_backward",   infer_scatter,       nullptr,
-                                run_gather_backward, gather_backward_vjp, {kSaveB}};
-void gather_vjp(Backward& b) {
-  Attrs attrs = b.attrs();
-  attrs.dims = b.input_shape(0);
-  b.set(0, execute(kGatherBackward, {ops::contiguous(b.g), b.input(1)}, attrs));
-}
-constexpr Op kGather = {"gather", infer_gather, nullptr, run_gather, gather_vjp, {kSaveB}};
-
-// nonzero(x contiguous): the shape depends on the values
-int64_t count_nonzero(const Tensor& x) {
-  int64_t n = 0;
-  dispatch_stored(x.dtype(), [&](auto tag) {
-    for (int64_t i = 0; i < x.numel(); ++i) n += x.data<decltype(tag)>()[i] != decltype(tag){};
-  });
-  return n;
-}
-void infer_nonzero(const Call& c, OutSpec* out) { *out = {{count_nonzero(c.in[0]), c.in[0].rank()}, DType::Int64}; }
-void run_nonzero(const Call& c, std::span<Tensor> out) {
-  const Tensor& x = c.in[0];
-  int64_t* to = out[0].data<int64_t>();
-  dispatch_stored(x.dtype(), [&](auto tag) {
-    for (int64_t i = 0; i < x.numel(); ++i) {
-      if (x.data<decltype(tag)>()[i] == decltype(tag){}) continue;
-      int64_t rest = i;
-      for (int d = x.rank() - 1; d >= 0; --d) {
-        to[d] = rest % x.size(d);
-        rest /= x.size(d);
-      }
-      to += x.rank();
-    }
-  });
-}
-constexpr Op kNonzero = {"nonzero", infer_nonzero, nullptr, run_nonzero, nullptr};
 
 // Index tensors of one shape, for the dimensions `dims` of the input; a bool mask stands for the positions it marks.
 struct Selection {
@@ -222,12 +224,16 @@ struct Selection {
   Dims shape;
 };
 
-void add_mask(Selection& s, const Tensor& input, const Tensor& mask, int64_t& dim) {
+void check_mask(const Tensor& input, const Tensor& mask, int64_t dim) {
   for (int i = 0; i < mask.rank(); ++i) {
     if (dim + i < input.rank() && mask.size(i) == input.size(static_cast<int>(dim + i))) continue;
     throw std::out_of_range("index: a bool mask of shape " + to_string(mask.shape()) + " does not match the shape " +
                             to_string(input.shape()) + " at dimension " + std::to_string(dim));
   }
+}
+
+void add_mask(Selection& s, const Tensor& input, const Tensor& mask, int64_t& dim) {
+  check_mask(input, mask, dim);
   const Tensor positions = ops::nonzero(mask);
   for (int i = 0; i < mask.rank(); ++i) {
     s.indices.push_back(ops::select(positions, 1, i));
@@ -255,7 +261,7 @@ Selection make_selection(const Tensor& input, const ops::TensorList& given) {
                             to_string(input.shape()));
   }
   for (const Tensor& t : s.indices) s.shape = broadcast_shapes("index", s.shape, t.shape());
-  for (Tensor& t : s.indices) t = ops::contiguous(ops::expand(t, s.shape));
+  for (Tensor& t : s.indices) t = ops::contiguous(t.shape() == s.shape ? t : ops::expand(t, s.shape));
   for (size_t i = 1; i < s.dims.size(); ++i) s.adjacent &= s.dims[i] == s.dims[i - 1] + 1;
   return s;
 }
@@ -281,11 +287,8 @@ Dims result_order(const Selection& s, int rank) {
   return order;
 }
 
-bool is_identity(const Dims& order) {
-  for (int i = 0; i < order.size(); ++i) {
-    if (order[i] != i) return false;
-  }
-  return true;
+bool is_single_mask(const ops::TensorList& indices) {
+  return indices.size() == 1 && indices[0] && indices[0].dtype() == DType::Bool && indices[0].rank() > 0;
 }
 
 }  // namespace
@@ -293,19 +296,32 @@ bool is_identity(const Dims& order) {
 namespace ops {
 
 Tensor index(const Tensor& input, const TensorList& indices) {
+  if (is_single_mask(indices) && indices[0].rank() > 1) {  // the same with those dimensions, and the mask, made flat
+    check_mask(input, indices[0], 0);
+    Dims shape = {indices[0].numel()};
+    for (int d = indices[0].rank(); d < input.rank(); ++d) shape.push_back(input.size(d));
+    return index(reshape(input, shape), {reshape(indices[0], {indices[0].numel()})});
+  }
   const Selection s = make_selection(input, indices);
-  const Dims first = indexed_first(s, input.rank()), order = result_order(s, input.rank());
-  const Tensor y = index_op(is_identity(first) ? input : permute(input, first), s.indices);
-  return is_identity(order) ? y : permute(y, order);
+  return s.adjacent ? index_op(input, s.indices, s.dims[0])
+                    : index_op(permute(input, indexed_first(s, input.rank())), s.indices, 0);
 }
 
 void index_put_(const Tensor& self, const TensorList& indices, const Tensor& value) {
-  const Selection s = make_selection(self, indices);
   if (grad_enabled() && (self.requires_grad() || value.requires_grad())) {
     throw std::runtime_error(
         "index_put_: assigning through tensor indices is not recorded for the gradient; do it under "
         "no_grad(), or build the value with where() or gather()");
   }
+  if (is_single_mask(indices) && value.rank() == 0) {
+    check_mask(self, indices[0], 0);
+    Dims shape = indices[0].shape();
+    while (shape.size() < self.rank()) shape.push_back(1);
+    execute_in_place(kMaskedFill,
+                     {self, apart_from(self, reshape(indices[0], shape)), apart_from(self, cast(value, self.dtype()))});
+    return;
+  }
+  const Selection s = make_selection(self, indices);
   const Dims first = indexed_first(s, self.rank()), order = result_order(s, self.rank());
   Dims shape = s.shape, target = order, inverse = order;
   for (int i = static_cast<int>(s.dims.size()); i < first.size(); ++i) {
@@ -321,7 +337,8 @@ void index_put_(const Tensor& self, const TensorList& indices, const Tensor& val
   }
   Attrs attrs;
   attrs.list.assign(first.begin(), first.end());
-  std::vector<Tensor> in = {self, clone(permute(expand(cast(value, self.dtype()), target), inverse))};
+  const Tensor source = permute(expand(cast(value, self.dtype()), target), inverse);
+  std::vector<Tensor> in = {self, contiguous(apart_from(self, source))};
   in.insert(in.end(), s.indices.begin(), s.indices.end());
   execute_in_place(kIndexPut, in, attrs);
 }
@@ -338,24 +355,6 @@ Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index_) {
   }
   return index(input, indices);
 }
-
-Tensor gather(const Tensor& input, int64_t dim, const Tensor& index_) {
-  const int d = normalize_dim("gather", dim, input.rank());
-  bool fits = index_.rank() == input.rank() && is_integral(index_.dtype()) && index_.dtype() != DType::Bool;
-  for (int i = 0; fits && i < input.rank(); ++i) fits = i == d || index_.size(i) <= input.size(i);
-  if (!fits) {
-    throw std::invalid_argument("gather: index " + describe(index_) +
-                                " must be an integer tensor of as many dimensions "
-                                "as the input " +
-                                describe(input) + ", not larger but in dim " + std::to_string(d));
-  }
-  if (input.rank() == 0) return reshape(gather(reshape(input, {1}), 0, reshape(index_, {1})), {});
-  Attrs attrs;
-  attrs.integer[0] = d;
-  return execute(kGather, {contiguous(input), contiguous(to(index_, DType::Int64))}, attrs);
-}
-
-Tensor nonzero(const Tensor& input) { return execute(kNonzero, {contiguous(input)}); }
 
 }  // namespace ops
 }  // namespace tg

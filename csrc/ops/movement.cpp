@@ -4,6 +4,7 @@
 #include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
+#include "threads/parallel.h"
 
 namespace tg {
 namespace {
@@ -94,13 +95,63 @@ void infer_cat(const Call& c, OutSpec* out) {
   }
   *out = {shape, c.in[0].dtype()};
 }
+// Inputs of one element per outer position: out[o * n + k] = in[k][o].
+template <class T>
+void interleave(std::span<const Tensor> in, int64_t outer, T* to) {
+  const auto n = static_cast<int64_t>(in.size());
+  parallel_for(outer, std::max<int64_t>(1, 8192 / n), [&](int64_t begin, int64_t end) {
+    for (int64_t k = 0; k < n; ++k) {
+      const T* const from = in[static_cast<size_t>(k)].data<T>();
+      for (int64_t o = begin; o < end; ++o) to[o * n + k] = from[o];
+    }
+  });
+}
+// Contiguous inputs: a row of the output holds a run of bytes from each. The output is cut by bytes, wherever a row
+// ends.
+void join_rows(std::span<const Tensor> in, std::span<const int64_t> runs, int64_t row, const Tensor& out) {
+  const int64_t bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype()));
+  parallel_for(bytes, 128 << 10, [&](int64_t begin, int64_t end) {
+    int64_t o = begin / row, skip = begin % row;
+    size_t k = 0;
+    for (; skip >= runs[k]; ++k) skip -= runs[k];
+    for (int64_t at = begin; at < end;) {
+      const int64_t n = std::min(runs[k] - skip, end - at);
+      std::memcpy(out.data<char>() + at, in[k].data<char>() + o * runs[k] + skip, static_cast<size_t>(n));
+      at += n;
+      skip = 0;
+      if (++k == runs.size()) k = 0, ++o;
+    }
+  });
+}
 void run_cat(const Call& c, std::span<Tensor> out) {
   const int dim = static_cast<int>(c.attrs.integer[0]);
-  int64_t at = 0;
+  const Tensor& y = out[0];
+  if (y.numel() == 0) return;
+  const auto item = static_cast<int64_t>(itemsize(y.dtype()));
+  bool plain = true;
+  std::vector<int64_t> runs;
   for (const Tensor& t : c.in) {
-    run_copy(out[0].alias(t.shape(), out[0].strides(), at * out[0].strides()[dim]), t);
-    at += t.size(dim);
+    plain &= t.contiguous();
+    runs.push_back(t.size(dim) * y.strides()[dim] * item);
   }
+  if (!plain) {
+    int64_t at = 0;
+    for (const Tensor& t : c.in) {
+      run_copy(y.alias(t.shape(), y.strides(), at * y.strides()[dim]), t);
+      at += t.size(dim);
+    }
+    return;
+  }
+  const int64_t row = y.size(dim) * y.strides()[dim] * item;
+  const bool single = std::all_of(runs.begin(), runs.end(), [&](int64_t run) { return run == item; });
+  if (!single)
+    join_rows(c.in, runs, row, y);
+  else if (item == 4)
+    interleave(c.in, y.numel() / y.size(dim), y.data<uint32_t>());
+  else if (item == 8)
+    interleave(c.in, y.numel() / y.size(dim), y.data<uint64_t>());
+  else
+    interleave(c.in, y.numel() / y.size(dim), y.data<uint8_t>());
 }
 void cat_vjp(Backward& b) {
   const int64_t dim = b.attrs().integer[0];

@@ -9,23 +9,23 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kChunk = 32768;     // elements per task
-constexpr int64_t kParallel = 32768;  // elements from which threads pay
-
-// body(tensor, offset in elements, n) over all the parameters, cut into tasks of one chunk each.
+// body(tensor, offset in elements, n) over all the parameters, cut into tasks of one chunk each. Elements do not meet,
+// so the cut may follow the total: longer chunks stream better, more chunks spread better.
 template <class F>
 void for_chunks(std::span<const Tensor> params, F&& body) {
-  std::vector<std::pair<size_t, int64_t>> chunks;
+  constexpr int64_t kParallel = 32768, kMin = 16384, kMax = 131072;
   int64_t total = 0;
+  for (const Tensor& p : params) total += p.numel();
+  const int64_t length = std::clamp(total / 16 / 1024 * 1024, kMin, kMax);
+  std::vector<std::pair<size_t, int64_t>> chunks;
   for (size_t i = 0; i < params.size(); ++i) {
-    for (int64_t at = 0; at < params[i].numel(); at += kChunk) chunks.emplace_back(i, at);
-    total += params[i].numel();
+    for (int64_t at = 0; at < params[i].numel(); at += length) chunks.emplace_back(i, at);
   }
   const auto count = static_cast<int64_t>(chunks.size());
   parallel_for(count, total > kParallel ? 1 : std::max<int64_t>(count, 1), [&](int64_t b, int64_t e) {
     for (int64_t k = b; k < e; ++k) {
       const auto [i, at] = chunks[static_cast<size_t>(k)];
-      body(i, at, std::min(kChunk, params[i].numel() - at));
+      body(i, at, std::min(length, params[i].numel() - at));
     }
   });
 }
