@@ -4,6 +4,7 @@
 #include "kernels/kernel_table.h"
 #include "kernels/optim.inl.h"
 #include "kernels/pack.inl.h"
+#include "kernels/random.inl.h"
 #include "kernels/reduce.inl.h"
 #include "kernels/softmax.inl.h"
 
@@ -22,6 +23,7 @@ constexpr KernelTable make_table() {
   table.argmin = kArgmin;
   table.softmax = kSoftmax;
   table.optim = kOptim;
+  table.random = kRandom;
   table.gemm[kFloat32 - kFloat32] = kGemmF32;
   table.gemm[kFloat64 - kFloat32] = kGemmF64;
   return table;

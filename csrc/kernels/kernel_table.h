@@ -69,6 +69,16 @@ struct OptimKernels {
   void (*adam[kFloatCount])(int64_t n, void* p, const void* g, void* m, void* v, const AdamArgs*);
 };
 
+struct DropoutArgs {
+  uint64_t key;
+  double p;  // of dropping, < 1
+};
+// y = x / (1 - p) where the element is kept, 0 elsewhere. Element i of the tensor is kept or not by (key, i) alone;
+// `first`, the number of x[0], is a multiple of 64. x may be y.
+struct RandomKernels {
+  void (*dropout[kFloatCount])(int64_t n, const void* x, void* y, int64_t first, const DropoutArgs*);
+};
+
 // One block of a product: C[m, n] = A[m, k] B[k, n], plus C where `accumulate`, plus the bias if any. k >= 1.
 // A and B may be packed or the matrices themselves: element (i, p) of A, i = q * rows + r, lies at
 // a + q * a_panel + r * ars + p * acs; element (p, j) of B, j = q * nr + r, at b + q * b_panel + p * brs + r.
@@ -131,6 +141,7 @@ struct KernelTable {
   ReduceKernels sum, max, min, argmax, argmin;  // sum: floats and int64 only
   SoftmaxKernels softmax;
   OptimKernels optim;
+  RandomKernels random;
   GemmKernels gemm[kFloatCount];
 };
 

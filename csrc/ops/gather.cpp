@@ -45,13 +45,15 @@ class Walk {
       rest /= sizes_[i];
       base += at[static_cast<size_t>(d)] * strides_[i];
     }
+    const int64_t size = size_, step = step_, along = along_,
+                  length = length_;  // the body's stores may not alias these
     bool bad = false;
     for (int64_t r = begin; r < end; ++r) {
-      const int64_t* const index = index_ + r * length_;
+      const int64_t* const index = index_ + r * length;
       for (int64_t j = from; j < to; ++j) {
-        const bool outside = static_cast<uint64_t>(index[j]) >= static_cast<uint64_t>(size_);
+        const bool outside = static_cast<uint64_t>(index[j]) >= static_cast<uint64_t>(size);
         bad |= outside;
-        body(r * length_ + j, base + j * along_ + (outside ? 0 : index[j]) * step_);
+        body(r * length + j, base + j * along + (outside ? 0 : index[j]) * step);
       }
       for (int d = last_ - 1; d >= 0; --d) {
         base += strides_[d];

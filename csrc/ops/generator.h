@@ -1,4 +1,4 @@
-// Random numbers: PyTorch's CPU stream (MT19937) and counter-based draws (Philox).
+// Random numbers: PyTorch's CPU stream (MT19937).
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -58,12 +58,6 @@ void normal(Generator& g, double* out, int64_t n, double mean, double std, bool 
 void randint(Generator& g, int64_t* out, int64_t n, int64_t lo, int64_t hi);  // [lo, hi), lo < hi
 void randperm(Generator& g, int64_t* out, int64_t n);                         // a permutation of 0 .. n - 1
 
-// Counter-based draws (Philox4x32-10, Salmon et al. 2011): element i depends on (key, first + i) alone, so any cut into
-// ranges gives the same bits.
-uint64_t draw_key(Generator& g);
-void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-void philox_keep_mask(uint64_t key, uint64_t first, int64_t n, double p_drop, uint8_t* keep);  // 1 with 1 - p_drop
-void philox_uniform(uint64_t key, uint64_t first, int64_t n, float* out);                      // [0, 1)
-void philox_uniform(uint64_t key, uint64_t first, int64_t n, double* out);
+uint64_t draw_key(Generator& g);  // for counter-based draws
 
 }  // namespace tg

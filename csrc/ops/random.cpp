@@ -4,7 +4,7 @@
 
 #include "ops/ops.h"
 #include "ops/promotion.h"
-#include "threads/parallel.h"
+#include "ops/rows.h"
 
 namespace tg {
 namespace {
@@ -45,25 +45,20 @@ constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}
 constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, keep_gil};
 
 // dropout(x contiguous): attrs.scalar[0] = p, attrs.integer[0] = key. Linear in x, so its derivative is itself.
-template <class T>
-void drop(const Call& c, const Tensor& out) {
-  constexpr int64_t kBlock = 4096;
-  const double p = c.attrs.scalar[0];
-  const T scale = static_cast<T>(p < 1 ? 1 / (1 - p) : 0);
-  const auto key = static_cast<uint64_t>(c.attrs.integer[0]);
-  parallel_for(out.numel(), kBlock, [&](int64_t begin, int64_t end) {
-    uint8_t keep[kBlock];
-    for (int64_t at = begin; at < end; at += kBlock) {
-      const int64_t n = std::min(kBlock, end - at);
-      philox_keep_mask(key, static_cast<uint64_t>(at), n, p, keep);
-      const T* x = c.in[0].data<T>() + at;
-      T* y = out.data<T>() + at;
-      for (int64_t i = 0; i < n; ++i) y[i] = keep[i] ? x[i] * scale : T{0};
-    }
-  });
-}
 void run_dropout(const Call& c, std::span<Tensor> out) {
-  out[0].dtype() == DType::Float32 ? drop<float>(c, out[0]) : drop<double>(c, out[0]);
+  constexpr int64_t kGrain = 16384;
+  const DropoutArgs args = {static_cast<uint64_t>(c.attrs.integer[0]), c.attrs.scalar[0]};
+  const auto item = static_cast<int64_t>(itemsize(out[0].dtype()));
+  const char* x = c.in[0].data<char>();
+  char* y = out[0].data<char>();
+  if (args.p == 1) {
+    std::memset(y, 0, static_cast<size_t>(out[0].numel() * item));
+    return;
+  }
+  const auto kernel = kernels().random.dropout[float_index(out[0])];
+  parallel_for(out[0].numel(), kGrain, [&](int64_t begin, int64_t end) {
+    kernel(end - begin, x + begin * item, y + begin * item, begin, &args);
+  });
 }
 Tensor apply_dropout(const Tensor& x, const Attrs& attrs);
 void dropout_vjp(Backward& b) { b.set(0, apply_dropout(b.g, b.attrs())); }
