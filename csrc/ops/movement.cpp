@@ -110,7 +110,8 @@ void interleave(std::span<const Tensor> in, int64_t outer, T* to) {
 // ends.
 void join_rows(std::span<const Tensor> in, std::span<const int64_t> runs, int64_t row, const Tensor& out) {
   const int64_t bytes = out.numel() * static_cast<int64_t>(itemsize(out.dtype()));
-  parallel_for(bytes, 128 << 10, [&](int64_t begin, int64_t end) {
+  const int64_t grain = std::clamp<int64_t>(bytes / 16, 128 << 10, 1 << 20);  // long copies stream better
+  parallel_for(bytes, grain, [&](int64_t begin, int64_t end) {
     int64_t o = begin / row, skip = begin % row;
     size_t k = 0;
     for (; skip >= runs[k]; ++k) skip -= runs[k];
