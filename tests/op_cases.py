@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 import op_cases_index
@@ -9,7 +12,7 @@ import op_cases_matmul
 import op_cases_nn
 import op_cases_reduce
 import op_cases_shape
-from op_case import SPECIALS, Bad, Case, S
+from op_case import SPECIALS, Bad, Case, S, resolve
 
 SHAPES = [(), (1,), (0,), (5,), (3, 4), (2, 3, 4), (0, 3), (2, 0), (33,), (1027,)]
 PAIRS = [
@@ -61,10 +64,10 @@ def unary(
         int_result=int_result,
         specials=lambda rng: [S(specials.copy())],
         errors=(
-            Bad(lambda T: getattr(T, name)("text"), ("str",)),
-            Bad(lambda T: getattr(T, name)()),
-            Bad(lambda T: getattr(T, name)(T.ones(2), sideways=1), ("sideways",)),
-            *(Bad(lambda T, d=d: getattr(T, name)(ones(T, d)), (d,), ours_only=name == "square") for d in refused),
+            Bad(lambda T: resolve(T, name)("text"), ("str",)),
+            Bad(lambda T: resolve(T, name)()),
+            Bad(lambda T: resolve(T, name)(T.ones(2), sideways=1), ("sideways",)),
+            *(Bad(lambda T, d=d: resolve(T, name)(ones(T, d)), (d,), ours_only=name == "square") for d in refused),
             *errors,
         ),
         **kw,
@@ -109,12 +112,41 @@ def sigmoid(x):
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def silu(x):
+    return np.where(x == -INF, -0.0, x * sigmoid(x))
+
+
+def softplus(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+erf = np.vectorize(math.erf, otypes=[float])
+
+
+@functools.partial(np.vectorize, otypes=[float])
+def normal_cdf(x):
+    """erfc(z) / 2 at z = -x / sqrt(2), with what the rounding of z leaves out."""
+    exact = -np.longdouble(x) / np.sqrt(np.longdouble(2))
+    z = float(exact)
+    slope = math.exp(-z * z) if abs(z) < 1e3 else 0.0
+    return math.erfc(z) / 2 - slope * float(exact - z) / math.sqrt(math.pi) if math.isfinite(z) else math.erfc(z) / 2
+
+
+def gelu(x):
+    return np.where(x == -INF, -0.0, x * normal_cdf(x))
+
+
+def gelu_tanh(x):
+    return np.where(x == -INF, -0.0, x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)))
+
+
 def relu(x):
     return np.where(np.isnan(x), x, np.maximum(x, 0)).astype(x.dtype)
 
 
 NAN, INF = np.nan, np.inf
 SMALL = SPECIALS[np.abs(SPECIALS) < 1e20]  # sin and cos of 3e38 need an argument reduction of their own
+NO_LIMIT = SPECIALS[np.isfinite(SPECIALS)]  # at infinity these have their limit, PyTorch nan
 EXACT = {"ulp": 0.0, "why": "no rounding at all"}
 ONE = {"ulp": 0.5, "why": "correctly rounded, as IEEE 754 has it"}
 TRIG = {"ulp": 2.0, "absolute": 1.0, "why": "near a zero the error is that of the reduced argument"}
@@ -133,13 +165,27 @@ ELEMENTWISE = [
     ),
     unary("square", np.square, (-3, 3), takes=INTS, int_result="same", **ONE),
     unary("exp", np.exp, (-4, 4), gradient_at=(([-INF, 0.0], [0, 1]),)),
+    unary("expm1", np.expm1, (-4, 4), gradient_at=(([-INF, -50.0, 0.0], [0, np.exp(-50), 1]),)),
     unary("log", np.log, (0.2, 9), gradient_at=(([0.0, 2.0], [INF, 0.5]),), absolute=0.5),
+    unary("log1p", np.log1p, (-0.8, 9), gradient_at=(([-1.0, 0.0], [INF, 1]),)),
     unary("sqrt", np.sqrt, (0.2, 9), gradient_at=(([0.0, 4.0], [INF, 0.25]),), **ONE),
     unary("reciprocal", np.reciprocal, (0.3, 3), gradient_at=(([0.0, 2.0], [-INF, -0.25]),), **ONE),
     unary("sin", np.sin, (-7, 7), specials=SMALL, **TRIG),
     unary("cos", np.cos, (-7, 7), specials=SMALL, **TRIG),
     unary("tanh", np.tanh, (-4, 4), gradient_at=(([0.0, 50.0, -50.0], [1, 0, 0]),)),
     unary("sigmoid", sigmoid, (-6, 6), gradient_at=(([0.0, 200.0, -200.0], [0.25, 0, 0]),)),
+    unary("erf", erf, (-4, 4), gradient_at=(([0.0, 30.0], [2 / math.sqrt(math.pi), 0]),)),
+    unary("gelu", gelu, (-5, 5), specials=NO_LIMIT, gradient_at=(([0.0, 50.0, -50.0], [0.5, 1, 0]),)),
+    unary(
+        "gelu_tanh",
+        gelu_tanh,
+        (-5, 5),
+        specials=NO_LIMIT,
+        gradient_at=(([0.0, 50.0, -50.0], [0.5, 1, 0]),),
+        parity=False,
+    ),
+    unary("silu", silu, (-6, 6), specials=NO_LIMIT, gradient_at=(([0.0, 200.0, -200.0], [0.5, 1, 0]),)),
+    unary("softplus", softplus, (-6, 6), gradient_at=(([0.0, 200.0, -200.0], [0.5, 1, 0]),)),
     unary(
         "relu",
         relu,

@@ -81,7 +81,8 @@ TG_INLINE void map(int64_t n, void* out_, const void* const* in, const int64_t* 
 template <class F, class... Dear>
 constexpr bool is_any_of = (__is_same(F, Dear) || ...);
 template <class F>
-constexpr int kUnroll = is_any_of<F, Exp, Log, Sin, Cos, Tanh, Sigmoid, Pow> ? 1 : 4;
+constexpr int kUnroll =
+    is_any_of<F, Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Erf, Gelu, GeluTanh, Silu, Softplus, Pow> ? 1 : 4;
 
 template <class F, class T>
 void unary_forward(int64_t n, void* out, const void* const* in, const int64_t* step) {

@@ -1,7 +1,7 @@
 """Layers, losses and the Module that models are made of, under the names of torch.nn."""
 
 from . import functional, init
-from ._activations import ReLU, Sigmoid, Tanh
+from ._activations import GELU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from ._containers import Flatten, Identity, Sequential
 from ._dropout import Dropout
 from ._linear import Linear
@@ -10,6 +10,7 @@ from ._module import Module
 from ._parameter import Parameter
 
 __all__ = [
+    "GELU",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
@@ -20,7 +21,9 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "Softplus",
     "Tanh",
     "functional",
     "init",

@@ -1,9 +1,10 @@
 """Activation layers."""
 
 from .. import _core
+from . import functional as F
 from ._module import Module
 
-_relu, _tanh, _sigmoid = _core.relu, _core.tanh, _core.sigmoid
+_relu, _tanh, _sigmoid, _silu = _core.relu, _core.tanh, _core.sigmoid, _core.silu
 
 
 class ReLU(Module):
@@ -32,3 +33,45 @@ class Sigmoid(Module):
 
     def forward(self, input):
         return _sigmoid(input)
+
+
+class SiLU(Module):
+    """x sigmoid(x), elementwise. `inplace` is accepted and shown; the input is never overwritten."""
+
+    def __init__(self, inplace=False):
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input):
+        return _silu(input)
+
+    def extra_repr(self):
+        return "inplace=True" if self.inplace else ""
+
+
+class GELU(Module):
+    """x Phi(x), elementwise; approximate "tanh" for the approximation by tanh (see functional.gelu)."""
+
+    def __init__(self, approximate="none"):
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, input):
+        return F.gelu(input, self.approximate)
+
+    def extra_repr(self):
+        return f"approximate={self.approximate!r}"
+
+
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta, elementwise; the input itself where beta x > threshold (see functional.softplus)."""
+
+    def __init__(self, beta=1.0, threshold=20.0):
+        super().__init__()
+        self.beta, self.threshold = beta, threshold
+
+    def forward(self, input):
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self):
+        return f"beta={self.beta}, threshold={self.threshold}"
