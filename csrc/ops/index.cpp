@@ -323,7 +323,7 @@ void index_put_(const Tensor& self, const TensorList& indices, const Tensor& val
   }
   const Selection s = make_selection(self, indices);
   const Dims first = indexed_first(s, self.rank()), order = result_order(s, self.rank());
-  Dims shape = s.shape, target = order, inverse = order;
+  Dims shape = s.shape, target = order, inverse = Dims::filled(order.size(), 0);
   for (int i = static_cast<int>(s.dims.size()); i < first.size(); ++i) {
     shape.push_back(self.size(static_cast<int>(first[i])));
   }
