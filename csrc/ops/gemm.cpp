@@ -21,8 +21,10 @@ constexpr int64_t kPackGroup = 4;        // panels packed together, for longer r
 constexpr int64_t kTasksPerThread = 4;   // at most, for an even load
 constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels makes them uneven
 
-// Multiply-adds of float32 from which a second thread pays, and of one task of a product with a vector.
+// Multiply-adds of float32 from which a second thread pays, from which tasks share a B that must be transposed, and of
+// one task of a product with a vector.
 constexpr double kParallelWork = 1 << 20;
+constexpr double kSharedWork = 1 << 24;
 constexpr int64_t kVectorWork = 1 << 17;
 constexpr int64_t kDotBytes = 48;  // most of a row of C that is done as dot products
 
@@ -142,7 +144,9 @@ void Multiplication::choose_tasks() {
   for (int64_t t = 0; t < threads; ++t) {
     tallest = std::max(tallest, std::min(row_panels * (t + 1) / threads * rows, p.m) - row_panels * t / threads * rows);
   }
-  if (row_panels >= 4 * threads && double(tallest) * double(p.n) < 1.04 * double(widest) * double(p.m)) return;
+  // A packed B that all tasks share has to travel between the cores; in a small product that counts.
+  const bool share = p.bcs == 1 || col_panels < threads || p.work() > kSharedWork;
+  if (share && row_panels >= 4 * threads && double(tallest) * double(p.n) < 1.04 * double(widest) * double(p.m)) return;
   // Else columns: a task that has all rows packs its own part of B.
   const int64_t panels = cols / kern.nr;
   col_tasks = std::min(panels, most);
