@@ -137,7 +137,11 @@ def gelu(x):
 
 
 def gelu_tanh(x):
-    return np.where(x == -INF, -0.0, x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)))
+    wide = np.asarray(x, np.longdouble)
+    y = wide / (
+        1 + np.exp(-np.sqrt(8 / (4 * np.arctan(np.longdouble(1)))) * (wide + np.longdouble("0.044715") * wide**3))
+    )
+    return np.where(np.isneginf(x), -0.0, y).astype(np.float64)
 
 
 def relu(x):
@@ -165,7 +169,7 @@ ELEMENTWISE = [
     ),
     unary("square", np.square, (-3, 3), takes=INTS, int_result="same", **ONE),
     unary("exp", np.exp, (-4, 4), gradient_at=(([-INF, 0.0], [0, 1]),)),
-    unary("expm1", np.expm1, (-4, 4), gradient_at=(([-INF, -50.0, 0.0], [0, np.exp(-50), 1]),)),
+    unary("expm1", np.expm1, (-4, 4), gradient_at=(([-INF, 0.0], [0, 1]),)),
     unary("log", np.log, (0.2, 9), gradient_at=(([0.0, 2.0], [INF, 0.5]),), absolute=0.5),
     unary("log1p", np.log1p, (-0.8, 9), gradient_at=(([-1.0, 0.0], [INF, 1]),)),
     unary("sqrt", np.sqrt, (0.2, 9), gradient_at=(([0.0, 4.0], [INF, 0.25]),), **ONE),

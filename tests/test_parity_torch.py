@@ -112,7 +112,10 @@ def test_special_values_are_pytorchs(case, rng):
 def test_integers_are_pytorchs(case, rng):
     for sample in case.integers(rng):
         ours = flat(case(tg, *tensors(tg, sample.args), **sample.kwargs))
-        theirs = flat(case(torch, *tensors(torch, sample.args), **sample.kwargs))
+        try:
+            theirs = flat(case(torch, *tensors(torch, sample.args), **sample.kwargs))
+        except NotImplementedError:  # gelu, silu and softplus take floats only
+            continue
         for a, b in zip(ours, theirs, strict=True):
             assert str(a.dtype).split(".")[-1] == str(b.dtype).split(".")[-1], case.name
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6, err_msg=case.name)

@@ -1,12 +1,9 @@
 // Every elementwise op: its value and its derivative side by side, for SIMD vectors and symbolic tensors alike.
 #pragma once
-#include "kernels/inline.h"
+#include "kernels/activations.inl.h"
 
 namespace tg {
 namespace {
-
-// What a gradient reads besides g: the operands a (or x) and b, the result y. kPassThrough: the gradient is g itself.
-enum : unsigned { kNeedsA = 1, kNeedsB = 2, kNeedsY = 4, kPassThrough = 8 };
 
 // One operand: y = forward(x), dL/dx = grad(g, x, y) where g = dL/dy.
 
@@ -140,108 +137,6 @@ struct Cos {
   TG_INLINE static V grad(V g, V x, V) {
     return -g * sin(x);
   }
-};
-
-struct Tanh {
-  static constexpr unsigned needs = kNeedsY;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return tanh(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V, V y) {
-    return g * (V(1) - y * y);
-  }
-};
-
-struct Sigmoid {
-  static constexpr unsigned needs = kNeedsY;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return sigmoid(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V, V y) {
-    return g * (V(1) - y) * y;
-  }
-};
-
-struct Silu {
-  static constexpr unsigned needs = kNeedsA;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return silu(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V x, V) {
-    V s = sigmoid(x);
-    return g * (s * (V(1) + x * (V(1) - s)));
-  }
-};
-
-struct Softplus {
-  static constexpr unsigned needs = kNeedsA;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return softplus(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V x, V) {
-    return g * sigmoid(x);
-  }
-};
-
-struct Erf {
-  static constexpr unsigned needs = kNeedsA;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return erf(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V x, V) {
-    return g * (V(1.1283791670955126) * exp(-x * x));  // 2 / sqrt(pi)
-  }
-};
-
-// x Phi(x), whose derivative is Phi(x) + x phi(x).
-struct Gelu {
-  static constexpr unsigned needs = kNeedsA;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return gelu(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V x, V) {
-    V cdf = V(0.5) + V(0.5) * erf(x * V(0.7071067811865476));
-    return g * (cdf + x * (V(0.3989422804014327) * exp(V(-0.5) * x * x)));  // 1 / sqrt(2 pi)
-  }
-};
-
-// x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), the same as with (1 + tanh) / 2.
-struct GeluTanh {
-  static constexpr unsigned needs = kNeedsA;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return gelu_tanh(x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V x, V) {
-    V slope(1.5957691216057308), cube(0.07135481282655688), z = x * x;  // 2 sqrt(2 / pi), times 0.044715
-    V s = sigmoid(x * (slope + cube * z));
-    return g * (s + x * s * (V(1) - s) * (slope + V(3) * cube * z));
-  }
-};
-
-struct Relu {
-  static constexpr unsigned needs = kNeedsY;
-  template <class V>
-  TG_INLINE static V forward(V x) {
-    return maximum(V(0), x);
-  }
-  template <class V>
-  TG_INLINE static V grad(V g, V, V y) {
-    return select(y <= V(0), V(0), g);
-  }  // nan lets g through
 };
 
 // Two operands: y = forward(a, b), dL/da = grad_a(g, a, b, y), dL/db = grad_b(g, a, b, y).

@@ -3,7 +3,7 @@
 //
 // Polynomials are own minimax fits (Lawson's or Remez' exchange, coefficients rounded one by one and the rest
 // refitted); the schemes are the classical ones: Cody & Waite, "Software Manual for the Elementary Functions" (1980);
-// Muller, "Elementary Functions" (3rd ed.). The largest errors, over every float32, are in docs/accuracy.md.
+// Muller, "Elementary Functions" (3rd ed.). The largest errors are in docs/accuracy.md.
 #pragma once
 #include "kernels/math_erf.inl.h"
 #include "kernels/math_exp.inl.h"

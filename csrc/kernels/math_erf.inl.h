@@ -59,8 +59,8 @@ TG_INLINE NormalTail<T> normal_tail(Vec<T> a, Vec<T> factor) {
   above.low += factor * mills_low;
   // above / (d + d_low) (1 + p); what is lacking to the first quotient, and the effect of the error of r on t by the
   // mean slope of log(mills_p), about -1, are added up before they meet it.
-  Vec<T> q = above.high * r, rest = fma(-q, d_low, fma(-q, d, above.high)) + above.low;
-  Vec<T> r_error = fma(-d_low, r, fma(-d, r, one)) * r;
+  Vec<T> q = above.high * r, rest = fma(-q, d_low, residual(above.high, q, d)) + above.low;
+  Vec<T> r_error = fma(-d_low, r, residual(one, d, r)) * r;
   Vec<T> lacking = fma(q, r_error * Vec<T>(2 * NormalLimits<T>::c), rest * r);
   return {q, fma(q, e.p, fma(lacking, e.p, lacking)), e.shifted};
 }

@@ -1,0 +1,117 @@
+// The functors of tanh sigmoid silu softplus erf gelu relu, and what a gradient may need. Included by
+// elementwise.inl.h.
+#pragma once
+#include "kernels/inline.h"
+
+namespace tg {
+namespace {
+
+// What a gradient reads besides g: the operands a (or x) and b, the result y. kPassThrough: the gradient is g itself.
+enum : unsigned { kNeedsA = 1, kNeedsB = 2, kNeedsY = 4, kPassThrough = 8 };
+
+struct Tanh {
+  static constexpr unsigned needs = kNeedsY;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return tanh(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V, V y) {
+    return g * (V(1) - y * y);
+  }
+};
+
+struct Sigmoid {
+  static constexpr unsigned needs = kNeedsY;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return sigmoid(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V, V y) {
+    return g * (V(1) - y) * y;
+  }
+};
+
+struct Silu {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return silu(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    V s = sigmoid(x);
+    return g * (s * (V(1) + x * (V(1) - s)));
+  }
+};
+
+struct Softplus {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return softplus(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return g * sigmoid(x);
+  }
+};
+
+struct Erf {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return erf(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return g * (V(1.1283791670955126) * exp(-x * x));  // 2 / sqrt(pi)
+  }
+};
+
+// x Phi(x), whose derivative is Phi(x) + x phi(x).
+struct Gelu {
+  static constexpr unsigned needs = kNeedsA | kNeedsY;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return gelu(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V y) {
+    // Far below 0 the sum in the other form of Phi would have cancelled.
+    auto below = x < V(-1);
+    V cdf = select(below, y / select(below, x, V(-1)), V(0.5) + V(0.5) * erf(x * V(0.7071067811865476)));
+    return g * (cdf + x * (V(0.3989422804014327) * exp(V(-0.5) * x * x)));  // 1 / sqrt(2 pi)
+  }
+};
+
+// x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), the same as with (1 + tanh) / 2.
+struct GeluTanh {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return gelu_tanh(x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    V slope(1.5957691216057308), cube(0.07135481282655688), z = x * x;  // 2 sqrt(2 / pi), times 0.044715
+    V s = sigmoid(x * (slope + cube * z));
+    return g * (s + x * s * (V(1) - s) * (slope + V(3) * cube * z));
+  }
+};
+
+struct Relu {
+  static constexpr unsigned needs = kNeedsY;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return maximum(V(0), x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V, V y) {
+    return select(y <= V(0), V(0), g);
+  }  // nan lets g through
+};
+
+}  // namespace
+}  // namespace tg
