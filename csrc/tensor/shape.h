@@ -101,8 +101,9 @@ class Dims {
     if (o.capacity_ == kInline) {
       std::memcpy(static_cast<void*>(this), static_cast<const void*>(&o), sizeof(Dims));
     } else {
-      resize(o.size_);
-      std::copy(o.begin(), o.end(), begin());
+      heap_ = new int64_t[kMaxRank];
+      size_ = o.size_, capacity_ = kMaxRank;
+      std::memcpy(heap_, o.heap_, sizeof(int64_t) * static_cast<size_t>(size_));
     }
   }
   int32_t size_ = 0, capacity_ = kInline;
