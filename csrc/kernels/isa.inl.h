@@ -2,6 +2,7 @@
 #include "kernels/elementwise_loops.inl.h"
 #include "kernels/gemm.inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/moments.inl.h"
 #include "kernels/optim.inl.h"
 #include "kernels/pack.inl.h"
 #include "kernels/random.inl.h"
@@ -21,6 +22,7 @@ constexpr KernelTable make_table() {
   table.min = kMin;
   table.argmax = kArgmax;
   table.argmin = kArgmin;
+  table.moments = kMoments;
   table.softmax = kSoftmax;
   table.optim = kOptim;
   table.random = kRandom;

@@ -30,10 +30,16 @@ struct CompareKernels {
 // rows: out[r] = reduce over j of x[r * row_stride + j], j < n (contiguous rows).
 // cols: out[j] = reduce over i of x[i * ld + j], i < n, j < cols. n >= 1. Strides in elements.
 // Sums are blocked so that the error stays near one rounding; the result depends on the arguments alone.
-// max and min propagate nan; argmax and argmin write int64 (first position; first nan wins). In max/min ties are equal.
+// max and min propagate nan; of bool values they are `any` and `all`, and stop early. argmax and argmin write int64
+// (first position; first nan wins), n < 2^31.
 struct ReduceKernels {
   void (*rows[kDTypeCount])(int64_t rows, int64_t n, const void* x, int64_t row_stride, void* out);
   void (*cols[kDTypeCount])(int64_t n, int64_t cols, const void* x, int64_t ld, void* out);
+};
+
+// The mean of n elements and the sum of their squared deviations from it; what the kernels of `moments` write.
+struct Moments {
+  double mean, squares;
 };
 
 // All on contiguous rows of n, one entry for float32 and one for float64.
@@ -139,6 +145,7 @@ struct KernelTable {
   PackKernel pack[kDTypeCount];
   UnpackKernel unpack[kDTypeCount];
   ReduceKernels sum, max, min, argmax, argmin;  // sum: floats and int64 only
+  ReduceKernels moments;                        // floats only
   SoftmaxKernels softmax;
   OptimKernels optim;
   RandomKernels random;

@@ -56,9 +56,9 @@ struct JoinSum {
   TG_INLINE static R apply(R a, R b) {
     return a + b;
   }
-  template <class T>
-  TG_INLINE static T pad(T) {
-    return T(0);
+  template <class V>
+  TG_INLINE static V pad(V) {
+    return V(0);
   }
   template <class T>
   TG_INLINE static T fold(Vec<T> x) {
@@ -69,8 +69,8 @@ struct JoinSum {
 struct JoinExtreme {
   template <class T>
   using Work = T;
-  template <class T>
-  TG_INLINE static T pad(T first) {
+  template <class V>
+  TG_INLINE static V pad(V first) {
     return first;
   }
 };
@@ -170,6 +170,13 @@ struct SumDouble {
   TG_INLINE static T fold(const Acc& acc) { return fold_wide(acc); }
 };
 
+template <class T>
+struct RowSum;  // by dtype
+template <>
+struct RowSum<float> : SumFloat {};
+template <>
+struct RowSum<double> : SumDouble {};
+
 template <class P>
 TG_INLINE typename P::Acc reduce_row(const typename P::T* x, int64_t n) {
   using V = Vec<typename P::T>;
@@ -190,34 +197,14 @@ TG_NOINLINE void reduce_rows(int64_t rows, int64_t n, const void* x, int64_t row
     static_cast<T*>(out)[r] = P::fold(reduce_row<P>(static_cast<const T*>(x) + r * row_stride, n));
 }
 
-// Row by row, joined into `out`.
-template <class P>
-void reduce_cols(int64_t n, int64_t cols, const void* x, int64_t ld, void* out_) {
-  using T = typename P::T;
-  using V = Vec<T>;
-  using Work = typename P::Join::template Work<T>;
-  T* out = static_cast<T*>(out_);
-  for (int64_t i = 0; i < n; ++i) {
-    const T* row = static_cast<const T*>(x) + i * ld;
-    int64_t j = 0;
-    for (; j + V::size <= cols; j += V::size) {
-      const V v = V::load(row + j);
-      (i == 0 ? v : joined<typename P::Join>(V::load(out + j), v)).store(out + j);
-    }
-    for (; j < cols; ++j) {
-      TG_SHORT_LOOP(j);
-      out[j] = i == 0 ? row[j] : T(P::Join::apply(Work(out[j]), Work(row[j])));
-    }
-  }
-}
-
 // Streams pieces of rows, eight at a time, one tile of columns after the other, with the tile's accumulators in a local
 // buffer. The last vector of a tile overlaps its neighbour where the columns do not fill it; rows shorter than a vector
 // are first copied.
 template <class P>
-void sum_cols(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_) {
+void reduce_tiles(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_) {
   using T = typename P::T;
   using V = Vec<T>;
+  using Join = typename P::Join;
   constexpr int64_t size = V::size, tile = 64 * size;
   typename P::Acc acc[tile / size];
   T copy[8 * size];
@@ -227,9 +214,11 @@ void sum_cols(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_) {
     const int64_t begin = narrow || first + size <= cols ? first : cols - size;
     const int64_t width = cols - begin < tile ? cols - begin : tile, vectors = (width + size - 1) / size;
     const auto column = [=](int64_t k) { return narrow || k + 1 < vectors ? k * size : width - size; };
-    for (int64_t k = 0; k < vectors; ++k) acc[k] = P::start(V(T(0)));
+    const T* top = static_cast<const T*>(x_) + begin;
+    for (int64_t k = 0; k < vectors; ++k)
+      acc[k] = P::start(Join::pad(narrow ? V::load_partial(top, cols) : V::load(top + column(k))));
     for (int64_t i = 0; i < n; i += 8) {
-      const T* x = static_cast<const T*>(x_) + i * ld + begin;
+      const T* x = top + i * ld;
       const int64_t rows = n - i < 8 ? n - i : 8;
       int64_t step = ld;
       if (narrow) {
@@ -238,13 +227,40 @@ void sum_cols(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_) {
         step = size;
       }
       if (rows == 8)
-        for (int64_t k = 0; k < vectors; ++k) P::add(acc[k], join8<JoinSum>(x + column(k), step));
+        for (int64_t k = 0; k < vectors; ++k) P::add(acc[k], join8<Join>(x + column(k), step));
       else
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t k = 0; k < vectors; ++k) P::add(acc[k], V::load(x + r * step + column(k)));
     }
     for (int64_t k = 0; k < vectors; ++k)
       narrow ? P::lanes(acc[k]).store_partial(out, cols) : P::lanes(acc[k]).store(out + begin + column(k));
+  }
+}
+
+// Many rows shorter than a vector and without gaps are taken as fewer rows of whole vectors, whose lanes are joined
+// last.
+template <class P>
+void reduce_cols(int64_t n, int64_t cols, const void* x, int64_t ld, void* out) {
+  using T = typename P::T;
+  constexpr int64_t size = Vec<T>::size;
+  if (cols >= size || ld != cols || n < 4 * size) return reduce_tiles<P>(n, cols, x, ld, out);
+  T last[2 * size * size];
+  const int64_t wide = size * cols, rest = n % size * cols;
+  reduce_tiles<P>(n / size, wide, x, wide, last);
+  for (int64_t j = 0; j < rest; ++j) last[wide + j] = static_cast<const T*>(x)[n / size * wide + j];
+  reduce_tiles<P>(size + n % size, cols, last, cols, out);
+}
+
+// max of bool values is `any`, min is `all`: known as soon as one element decides.
+template <class Join, uint8_t deciding>
+void bool_rows(int64_t rows, int64_t n, const void* x, int64_t row_stride, void* out_) {
+  constexpr int64_t block = 4096;
+  uint8_t* out = static_cast<uint8_t*>(out_);
+  for (int64_t r = 0; r < rows; ++r) {
+    const uint8_t* row = static_cast<const uint8_t*>(x) + r * row_stride;
+    out[r] = 1 - deciding;
+    for (int64_t j = 0; j < n && out[r] != deciding; j += block)
+      reduce_rows<Plain<uint8_t, Join>>(1, n - j < block ? n - j : block, row + j, 0, out + r);
   }
 }
 
@@ -291,48 +307,76 @@ void arg_rows(int64_t rows, int64_t n, const void* x, int64_t row_stride, void* 
   }
 }
 
-// Row by row; a whole vector of columns is passed over at once where none of them has a better element.
-template <class T, class Join>
-void arg_cols(int64_t n, int64_t cols, const void* x, int64_t ld, void* out) {
-  constexpr int64_t size = Vec<T>::size, tile = 512;
-  T best[tile];
-  for (int64_t first = 0; first < cols; first += tile) {
-    const int64_t width = cols - first < tile ? cols - first : tile;
-    int64_t* at = static_cast<int64_t*>(out) + first;
-    for (int64_t i = 0; i < n; ++i) {
-      const T* row = static_cast<const T*>(x) + i * ld + first;
-      for (int64_t j = 0; j < width; j += size) {
-        if (i > 0 && j + size <= width && !any(Join::better(Vec<T>::load(row + j), Vec<T>::load(best + j)))) continue;
-        for (int64_t k = j; k < j + size && k < width; ++k) {
-          if (i > 0 && !Join::better(row[k], best[k])) continue;
-          best[k] = row[k];
-          at[k] = i;
-        }
-      }
+// A column's best element and its row, for `vectors` vectors of columns side by side. The last of them has `lanes`
+// lanes.
+template <class T, class Join, int vectors>
+TG_INLINE void arg_tile(int64_t n, const T* x, int64_t ld, int64_t lanes, int64_t* out) {
+  using V = Vec<T>;
+  using I = Vec<typename Lane<T>::Int>;
+  constexpr int64_t size = V::size;
+  const auto load = [=](const T* row, int k) {
+    return k + 1 < vectors ? V::load(row + k * size) : load_upto(row + k * size, lanes);
+  };
+  V best[vectors];
+  I at[vectors];
+  for (int k = 0; k < vectors; ++k) {
+    best[k] = load(x, k);
+    at[k] = I(0);
+  }
+  for (int64_t i = 1; i < n; ++i) {
+    for (int k = 0; k < vectors; ++k) {
+      const V v = load(x + i * ld, k);
+      const auto better = Join::better(v, best[k]);
+      best[k] = select(better, v, best[k]);
+      at[k] = select(better, I((typename Lane<T>::Int)i), at[k]);
     }
+  }
+  for (int k = 0; k < vectors; ++k)
+    for (int64_t j = 0; j < (k + 1 < vectors ? size : lanes); ++j) out[k * size + j] = at[k][int(j)];
+}
+
+// Rows are counted in lanes of the element's size; bytes, whose lanes are too small for that, go one by one.
+template <class T, class Join>
+void arg_cols(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_) {
+  const T* x = static_cast<const T*>(x_);
+  int64_t* out = static_cast<int64_t*>(out_);
+  if constexpr (sizeof(T) == 1) {
+    for (int64_t j = 0; j < cols; ++j) {
+      out[j] = 0;
+      for (int64_t i = 1; i < n; ++i)
+        if (Join::better(x[i * ld + j], x[out[j] * ld + j])) out[j] = i;
+    }
+  } else {
+    constexpr int64_t size = Vec<T>::size;
+    int64_t j = 0;
+    for (; j + 4 * size <= cols; j += 4 * size) arg_tile<T, Join, 4>(n, x + j, ld, size, out + j);
+    for (; j < cols; j += size) arg_tile<T, Join, 1>(n, x + j, ld, cols - j < size ? cols - j : size, out + j);
   }
 }
 
-#define TG_REDUCE_ALL(kernel, Join)                                                          \
-  {kernel<Plain<uint8_t, Join>>, kernel<Plain<uint8_t, Join>>, kernel<Plain<int32_t, Join>>, \
-   kernel<Plain<int64_t, Join>>, kernel<Plain<float, Join>>,   kernel<Plain<double, Join>>}
+#define TG_REDUCE_ALL(kernel, bool_kernel, Join) \
+  {bool_kernel,                                  \
+   kernel<Plain<uint8_t, Join>>,                 \
+   kernel<Plain<int32_t, Join>>,                 \
+   kernel<Plain<int64_t, Join>>,                 \
+   kernel<Plain<float, Join>>,                   \
+   kernel<Plain<double, Join>>}
 #define TG_ARG_ALL(kernel, Join)                                        \
   {kernel<uint8_t, Join>, kernel<uint8_t, Join>, kernel<int32_t, Join>, \
    kernel<int64_t, Join>, kernel<float, Join>,   kernel<double, Join>}
-#define TG_REDUCE_WIDE(kernel, Join) \
-  {nullptr, nullptr, nullptr, kernel<Plain<int64_t, Join>>, kernel<Plain<float, Join>>, kernel<Plain<double, Join>>}
 
 using SumInt64 = Plain<int64_t, JoinSum>;
 constexpr ReduceKernels kSum = {
     {nullptr, nullptr, nullptr, reduce_rows<SumInt64>, reduce_rows<SumFloat>, reduce_rows<SumDouble>},
-    {nullptr, nullptr, nullptr, reduce_cols<SumInt64>, sum_cols<SumFloat>, sum_cols<SumDouble>}};
-constexpr ReduceKernels kMax = {TG_REDUCE_ALL(reduce_rows, JoinMax), TG_REDUCE_ALL(reduce_cols, JoinMax)};
-constexpr ReduceKernels kMin = {TG_REDUCE_ALL(reduce_rows, JoinMin), TG_REDUCE_ALL(reduce_cols, JoinMin)};
+    {nullptr, nullptr, nullptr, reduce_cols<SumInt64>, reduce_cols<SumFloat>, reduce_cols<SumDouble>}};
+constexpr ReduceKernels kMax = {TG_REDUCE_ALL(reduce_rows, (bool_rows<JoinMax, 1>), JoinMax),
+                                TG_REDUCE_ALL(reduce_cols, (reduce_cols<Plain<uint8_t, JoinMax>>), JoinMax)};
+constexpr ReduceKernels kMin = {TG_REDUCE_ALL(reduce_rows, (bool_rows<JoinMin, 0>), JoinMin),
+                                TG_REDUCE_ALL(reduce_cols, (reduce_cols<Plain<uint8_t, JoinMin>>), JoinMin)};
 constexpr ReduceKernels kArgmax = {TG_ARG_ALL(arg_rows, JoinMax), TG_ARG_ALL(arg_cols, JoinMax)};
 constexpr ReduceKernels kArgmin = {TG_ARG_ALL(arg_rows, JoinMin), TG_ARG_ALL(arg_cols, JoinMin)};
 #undef TG_REDUCE_ALL
 #undef TG_ARG_ALL
-#undef TG_REDUCE_WIDE
 
 }  // namespace
 }  // namespace tg

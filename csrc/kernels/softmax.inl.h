@@ -8,13 +8,6 @@
 namespace tg {
 namespace {
 
-template <class T>
-struct RowSum;  // the accumulator of reduce.inl.h
-template <>
-struct RowSum<float> : SumFloat {};
-template <>
-struct RowSum<double> : SumDouble {};
-
 // exp for x <= 0, with 0 for what would be no normal number (below 2e-38 or 4e-308): subnormal results cost over a
 // hundred cycles, and x = -inf, of masked entries and of missing lanes, is common.
 template <class T>
