@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from expressions import CALLS, ELEMENTWISE, GEMM, REDUCTIONS, Expression
 
-# Small, so that a batch seen for the hundredth time is not yet learnt by heart: its gradients would be denormal numbers.
+# Small, so that a batch seen a hundred times is not yet learnt by heart: its gradients would be denormal numbers.
 LEARNING_RATES = {"adam": 1e-5, "sgd": 1e-3}
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MOMENTUM = 0.9

@@ -50,13 +50,13 @@ PARAMETERS = by_name(
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
-        "int": "dim dim0 dim1 start_dim end_dim index correction low high n m",
+        "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none",
         "float": "p from_ to mean std lr momentum dampening weight_decay beta1 beta2 eps adam_step_.step "
         "linspace.start linspace.end",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode nesterov "
         "maximize decoupled first",
-        "str": "reduction",
+        "str": "root reduction",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",

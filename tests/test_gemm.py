@@ -79,3 +79,15 @@ def test_linear_adds_the_bias_once(size, dtype):
     y = tg.nn.functional.linear(tg.tensor(x), tg.tensor(w), tg.tensor(b)).numpy()
     exact = x.astype(np.float64) @ w.T.astype(np.float64) + b
     assert np.abs(y - exact).max() / (np.sqrt(k) + 1) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_subnormal_operands_count_as_zero(dtype, threads):
+    """Documented in matmul: the processor would take a hundred times as long. Other operations keep them."""
+    tg.set_num_threads(2)
+    tiny = 1e-40 if dtype == tg.float32 else 1e-310
+    for n in (8, 256):
+        small, one = tg.full((n, n), tiny, dtype=dtype), tg.ones(n, n, dtype=dtype)
+        assert not (small @ one).any() and not (small @ one[0]).any()
+        assert ((small + one) @ one == n).all()
+        assert (small * one == small).all() and (small.sum() > 0).item()

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "kernels/kernel_table.h"
+#include "ops/subnormals.h"
 #include "tensor/memory.h"
 #include "threads/parallel.h"
 
@@ -83,9 +84,11 @@ template <class F>
 void run(bool threads, int64_t tasks, F&& body) {
   if (threads && tasks > 1) {
     parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
+      const FlushSubnormals flush;
       for (int64_t i = begin; i < end; ++i) body(i);
     });
   } else {
+    const FlushSubnormals flush;
     for (int64_t i = 0; i < tasks; ++i) body(i);
   }
 }

@@ -4,6 +4,7 @@
 #include "kernels/kernel_table.h"
 #include "ops/ops.h"
 #include "ops/rows.h"
+#include "ops/subnormals.h"
 #include "threads/parallel.h"
 
 namespace tg {
@@ -23,6 +24,7 @@ void for_chunks(std::span<const Tensor> params, F&& body) {
   }
   const auto count = static_cast<int64_t>(chunks.size());
   parallel_for(count, total > kParallel ? 1 : std::max<int64_t>(count, 1), [&](int64_t b, int64_t e) {
+    const FlushSubnormals flush;
     for (int64_t k = b; k < e; ++k) {
       const auto [i, at] = chunks[static_cast<size_t>(k)];
       body(i, at, std::min(length, params[i].numel() - at));

@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, TypeAlias, overload
 import numpy
 from typing_extensions import Self
 
-from ._size import Size, ValuesIndices
+from ._values_indices import ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
@@ -45,6 +45,12 @@ class Generator:
 
     def set_state(self, state: bytes) -> None:
         """Restores what get_state() returned. ValueError for anything else."""
+
+class Size(tuple[builtins.int, ...]):
+    """A tuple of dimension sizes."""
+
+    def numel(self) -> builtins.int:
+        """The product of the sizes."""
 
 class Tensor:
     """A multi-dimensional array of numbers that takes part in automatic differentiation."""
@@ -235,6 +241,12 @@ class Tensor:
     def eq(self, other: _Operand) -> Tensor:
         """a == b, elementwise."""
 
+    def erf(self) -> Tensor:
+        """Error function."""
+
+    def erf_(self) -> Self:
+        """In place: Error function."""
+
     def exp(self) -> Tensor:
         """e to the power x."""
 
@@ -246,6 +258,12 @@ class Tensor:
 
     def expand_as(self, other: Tensor) -> Tensor:
         """expand() to another tensor's shape."""
+
+    def expm1(self) -> Tensor:
+        """exp(x) - 1, accurate near 0."""
+
+    def expm1_(self) -> Self:
+        """In place: exp(x) - 1, accurate near 0."""
 
     def fill_(self, value: _Operand) -> Self:
         """Sets every element to value."""
@@ -261,6 +279,18 @@ class Tensor:
 
     def ge(self, other: _Operand) -> Tensor:
         """a >= b, elementwise."""
+
+    def gelu(self) -> Tensor:
+        """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016)."""
+
+    def gelu_(self) -> Self:
+        """In place: x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016)."""
+
+    def gelu_tanh(self) -> Tensor:
+        """gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
+
+    def gelu_tanh_(self) -> Self:
+        """In place: gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
     def gt(self, other: _Operand) -> Tensor:
         """a > b, elementwise."""
@@ -286,6 +316,12 @@ class Tensor:
     def log(self) -> Tensor:
         """Natural logarithm; -inf at 0, nan below."""
 
+    def log1p(self) -> Tensor:
+        """log(1 + x), accurate near 0."""
+
+    def log1p_(self) -> Self:
+        """In place: log(1 + x), accurate near 0."""
+
     def log_(self) -> Self:
         """In place: Natural logarithm; -inf at 0, nan below."""
 
@@ -302,7 +338,8 @@ class Tensor:
         """a < b, elementwise."""
 
     def matmul(self, other: Tensor) -> Tensor:
-        """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast."""
+        """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast. Subnormal numbers count as
+        zero."""
 
     @overload
     def max(self, dim: None = None) -> Tensor: ...
@@ -413,6 +450,12 @@ class Tensor:
     def sigmoid_(self) -> Self:
         """In place: Logistic function 1 / (1 + exp(-x))."""
 
+    def silu(self) -> Tensor:
+        """x sigmoid(x)."""
+
+    def silu_(self) -> Self:
+        """In place: x sigmoid(x)."""
+
     def sin(self) -> Tensor:
         """Sine, x in radians."""
 
@@ -425,6 +468,12 @@ class Tensor:
     def size(self, dim: builtins.int) -> builtins.int: ...
     def softmax(self, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
         """exp(x) / sum(exp(x)) along dim, computed from x - max(x)."""
+
+    def softplus(self) -> Tensor:
+        """log(1 + exp(x)), without overflow."""
+
+    def softplus_(self) -> Self:
+        """In place: log(1 + exp(x)), without overflow."""
 
     def sqrt(self) -> Tensor:
         """Square root; nan below 0."""
@@ -528,6 +577,11 @@ class Tensor:
     def zero_(self) -> Self:
         """Sets every element to zero."""
 
+class _ModuleBase:
+    """Calling an instance calls its forward()."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+
 class dtype:
     """The type of a tensor's elements, e.g. tapegrad.float32."""
 
@@ -537,10 +591,22 @@ class dtype:
     def itemsize(self) -> builtins.int: ...
     def __repr__(self) -> str: ...
 
+def _cgroup_cpus(none: builtins.int, root: str) -> builtins.int:
+    """CPUs granted by the cgroups found in the folder `root`, or `none` if there is no quota."""
+
 def _make_subclass(cls: type[Any], data: Any, requires_grad: builtins.bool = False) -> Tensor:
     """The data of a tensor as an instance of a Tensor subclass."""
 
-def _set_grad_enabled(mode: builtins.bool) -> None: ...
+def _same_objects(a: list[Any], b: list[Any]) -> builtins.bool:
+    """Whether two lists hold the same objects in the same order."""
+
+def _set_grad_enabled(mode: builtins.bool) -> builtins.bool:
+    """Sets whether operations are recorded; returns whether they were."""
+
+def _with_gradients(params: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors of a list that have a gradient, and their gradients: two lists, the first the given one where all
+    have."""
+
 def abs(input: Tensor) -> Tensor:
     """Absolute value; the gradient at 0 is 0."""
 
@@ -625,8 +691,7 @@ def dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = Tr
     """Zeroes each element with probability p and scales the others by 1 / (1 - p); the identity when not training."""
 
 def empty(
-    *args: _Size,
-    size: _Size | None = None,
+    *size: _Size,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
@@ -642,8 +707,14 @@ def empty_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: bui
 def eq(input: Tensor, other: _Operand) -> Tensor:
     """a == b, elementwise."""
 
+def erf(input: Tensor) -> Tensor:
+    """Error function."""
+
 def exp(input: Tensor) -> Tensor:
     """e to the power x."""
+
+def expm1(input: Tensor) -> Tensor:
+    """exp(x) - 1, accurate near 0."""
 
 def eye(
     n: builtins.int,
@@ -684,6 +755,12 @@ def gather(input: Tensor, dim: builtins.int, index: Tensor) -> Tensor:
 
 def ge(input: Tensor, other: _Operand) -> Tensor:
     """a >= b, elementwise."""
+
+def gelu(input: Tensor) -> Tensor:
+    """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016)."""
+
+def gelu_tanh(input: Tensor) -> Tensor:
+    """gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
 def get_default_dtype() -> dtype:
     """The dtype of Python floats and of creation functions."""
@@ -732,6 +809,9 @@ def linspace(
 def log(input: Tensor) -> Tensor:
     """Natural logarithm; -inf at 0, nan below."""
 
+def log1p(input: Tensor) -> Tensor:
+    """log(1 + x), accurate near 0."""
+
 def log_softmax(input: Tensor, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
     """log(softmax(x)) along dim, without overflow or cancellation."""
 
@@ -745,7 +825,7 @@ def manual_seed(seed: SupportsIndex) -> Generator:
     """Seeds the default generator; the streams are those of PyTorch's CPU generator."""
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast."""
+    """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast. Subnormal numbers count as zero."""
 
 @overload
 def max(input: Tensor, dim: None = None) -> Tensor: ...
@@ -768,7 +848,10 @@ def mean(
     """Arithmetic mean; nan over no elements."""
 
 def memory_stats() -> dict[str, builtins.int]:
-    """Bytes in use, their peak, bytes cached, and counts of allocations and cache hits."""
+    """What tensors take, as a dict of ints.  allocated_bytes: in live tensors, as asked for; memory borrowed from NumPy
+    does not count. peak_bytes: the most of it since the start or reset_peak_memory_stats(). cached_bytes: kept for
+    reuse, at most an eighth of the machine's memory and 2 GiB; empty_cache() gives it back. allocations: blocks asked
+    for. pool_hits: those served from the cache. With several threads peak_bytes is right to within 64 KiB for each."""
 
 @overload
 def min(input: Tensor, dim: None = None) -> Tensor: ...
@@ -797,8 +880,7 @@ def nonzero(input: Tensor) -> Tensor:
     """Positions of the nonzero elements, one row each; int64 (n, rank)."""
 
 def ones(
-    *args: _Size,
-    size: _Size | None = None,
+    *size: _Size,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
@@ -818,8 +900,7 @@ def pow(input: Tensor, other: _Operand) -> Tensor:
     """a to the power b. The gradient in b where a == 0 and b >= 0 is 0."""
 
 def rand(
-    *args: _Size,
-    size: _Size | None = None,
+    *size: _Size,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
@@ -840,8 +921,7 @@ def randint(
     """randint(low=0, high, size): integers drawn evenly from low to high - 1."""
 
 def randn(
-    *args: _Size,
-    size: _Size | None = None,
+    *size: _Size,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
@@ -860,6 +940,9 @@ def reciprocal(input: Tensor) -> Tensor:
 def relu(input: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0, nan passes through."""
 
+def reset_peak_memory_stats() -> None:
+    """Lets memory_stats()['peak_bytes'] begin again at what is in use."""
+
 def reshape(input: Tensor, *shape: _Size) -> Tensor:
     """The same elements in another shape (one size may be -1); a view where possible."""
 
@@ -870,7 +953,9 @@ def set_default_dtype(dtype: _DType) -> None:
     """Sets the dtype of Python floats and of creation functions: float32 or float64."""
 
 def set_num_threads(n: builtins.int) -> None:
-    """Sets the number of threads that kernels may use, 1 to 1024."""
+    """Sets the number of threads that kernels may use, 1 to 1024, the caller included; see also threads(n).  At first
+    it is TAPEGRAD_NUM_THREADS, or else the CPUs that affinity and cgroup quota leave to the process. Results do not
+    depend on it."""
 
 def sgd_step_(
     params: Sequence[Tensor],
@@ -890,11 +975,17 @@ def sgd_step_(
 def sigmoid(input: Tensor) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""
 
+def silu(input: Tensor) -> Tensor:
+    """x sigmoid(x)."""
+
 def sin(input: Tensor) -> Tensor:
     """Sine, x in radians."""
 
 def softmax(input: Tensor, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along dim, computed from x - max(x)."""
+
+def softplus(input: Tensor) -> Tensor:
+    """log(1 + exp(x)), without overflow."""
 
 def sqrt(input: Tensor) -> Tensor:
     """Square root; nan below 0."""
@@ -960,8 +1051,7 @@ def where(condition: Tensor, input: _Operand, other: _Operand) -> Tensor:
     """input where condition holds, other elsewhere; the three broadcast."""
 
 def zeros(
-    *args: _Size,
-    size: _Size | None = None,
+    *size: _Size,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
