@@ -1,4 +1,4 @@
-"""Cases of softmax, the losses and dropout."""
+"""Cases of softmax, layer_norm, the losses and dropout."""
 
 from __future__ import annotations
 
@@ -74,6 +74,60 @@ def mse_samples(rng):
     return pairs + [S(A(rng.randn(*s)), A(rng.randn(*s))) for s in shapes if 0 not in s]
 
 
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+    with np.errstate(all="ignore"):
+        d = x - np.mean(x, axis=axes, keepdims=True) if x.size else x
+        d = d - np.mean(d, axis=axes, keepdims=True) if x.size else x  # equal elements: exactly 0
+        y = d / np.sqrt(np.mean(d * d, axis=axes, keepdims=True) + eps) if x.size else x
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def layer_norm_samples(rng):
+    shapes = [
+        ((5,), 1),
+        ((3, 4), 1),
+        ((2, 3, 4), 1),
+        ((2, 3, 4), 2),
+        ((3, 4), 2),
+        ((0, 3), 1),
+        ((3, 0), 1),
+    ]
+    shapes += [((3, 4), 2), ((300, 7), 1), ((37, 130), 1), ((5, 1027), 1), ((40, 6, 50), 2), ((3, 4097), 1)]
+
+    def parameters(shape, k):
+        normalized = shape[len(shape) - k :]
+        return normalized, rng.randn(*normalized), rng.randn(*normalized)
+
+    x, (n, w, b) = rng.randn(2, 5), parameters((2, 5), 1)
+    return [
+        *(S(rng.randn(*shape), *parameters(shape, k)) for shape, k in shapes),
+        S(x, n),
+        S(x, n, w),
+        S(x, n, None, b),
+        S(x, n, w, b, 0.1),
+        S(x, n, w, b, eps=0.0),
+        S(rng.randn(70, 33), (33,)),
+        S(rng.randn(3, 1), (1,), rng.randn(1), rng.randn(1), grad=False),  # it is 0 but for rounding
+        S(1e4 + rng.randn(6, 50), (50,), grad=False),  # the differences there are too rough
+        S(-300 + 0.1 * rng.randn(3, 1000), (1000,), grad=False),
+    ]
+
+
+def layer_norm_specials(rng):
+    return [S(np.array([[1.0, np.nan, 2.0], [np.inf, 1.0, 2.0], [7.0, 7.0, 7.0], [1e15, 2e15, -1e15]]), (3,))]
+
+
+def bad_layer_norm(mentions, *args, **kw):
+    """args: shapes of tensors of ones, normalized_shape as a list."""
+
+    def call(T):
+        return T.nn.functional.layer_norm(*(T.ones(*a) if isinstance(a, tuple) else a for a in args))
+
+    return Bad(call, mentions, **kw)
+
+
 def drop(x, p=0.5, training=True):
     """Only the cases that need no random numbers; test_random.py has the others."""
     return x * 0 if training and p == 1 else x
@@ -98,6 +152,29 @@ CASES = [
         ulp=4,
         absolute=8,
         why="a difference of x - max and the log of a sum of exps",
+    ),
+    Case(
+        "layer_norm",
+        layer_norm_samples,
+        layer_norm,
+        fn=lambda T, *a, **k: T.nn.functional.layer_norm(*a, **k),
+        specials=layer_norm_specials,
+        ulp=8,
+        absolute=8,
+        why="the deviation, its product with rstd and the weight, each rounded; the bias may cancel it",
+        errors=(
+            bad_layer_norm(("(2, 3)", "(4)"), (2, 3), [4]),
+            bad_layer_norm(("(2, 3)", "(1, 2, 3)"), (2, 3), [1, 2, 3]),
+            bad_layer_norm(("()",), (2, 3), []),
+            bad_layer_norm(("weight", "(2)", "(3)"), (2, 3), [3], (2,)),
+            bad_layer_norm(("bias", "(1, 3)", "(3)"), (2, 3), [3], None, (1, 3)),
+            Bad(lambda T: T.nn.functional.layer_norm(T.arange(6).reshape(2, 3), [3]), ("int64",)),
+            Bad(
+                lambda T: T.nn.functional.layer_norm(T.ones(2, 3), [3], T.ones(3, dtype=T.float64)),
+                ("weight", "float32", "float64"),
+            ),
+            Bad(lambda T: T.nn.functional.layer_norm(T.ones(2, 3), [2.5])),
+        ),
     ),
     Case(
         "cross_entropy",

@@ -98,6 +98,47 @@ def test_dropout():
             F.dropout(x, p)
 
 
+def test_layer_norm():
+    layer = nn.LayerNorm(4)
+    assert layer.normalized_shape == (4,)
+    assert array(layer.weight).tolist() == [1] * 4 and array(layer.bias).tolist() == [0] * 4
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    y = array(layer(5 + 3 * tg.randn(6, 4)))
+    np.testing.assert_allclose(y.mean(1), np.zeros(6), atol=1e-6)
+    np.testing.assert_allclose(y.var(1), np.ones(6), rtol=1e-3)
+    plain = nn.LayerNorm([3, 4], eps=0.1, elementwise_affine=False)
+    assert plain.weight is None and plain.bias is None and not list(plain.parameters())
+    assert plain(tg.randn(2, 3, 4)).shape == (2, 3, 4)
+    assert nn.LayerNorm(4, bias=False).bias is None
+    assert nn.LayerNorm(4, dtype=tg.float64).weight.dtype == tg.float64
+
+
+def test_layer_norm_errors():
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(4,\)"):
+        nn.LayerNorm(4)(tg.zeros(2, 3))
+    with pytest.raises(ValueError, match="at least one size"):
+        nn.LayerNorm(())
+    with pytest.raises(TypeError):
+        nn.LayerNorm(2.5)
+
+
+@pytest.mark.parametrize("mask", range(1, 8))
+def test_layer_norm_gradients_of_some_inputs(mask):
+    """Each is the same whichever others are asked for."""
+    values = [tg.randn(3, 4), tg.randn(4), tg.randn(4)]
+
+    def gradients(wanted):
+        args = [v.detach().clone().requires_grad_(w) for v, w in zip(values, wanted, strict=True)]
+        F.layer_norm(args[0], (4,), *args[1:]).square().sum().backward()
+        return [t.grad for t in args]
+
+    wanted = [bool(mask >> k & 1) for k in range(3)]
+    for got, want, asked in zip(gradients(wanted), gradients([True] * 3), wanted, strict=True):
+        assert (got is not None) == asked
+        if asked:
+            np.testing.assert_allclose(array(got), array(want), rtol=1e-6)
+
+
 def test_sequential_is_a_sequence():
     a, b, c = nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 3)
     model = nn.Sequential(a, b, c)
@@ -234,6 +275,7 @@ def test_same_repr_as_torch(torch):
         lambda nn: nn.Sequential(nn.Sequential(), nn.Sequential(nn.Sequential(nn.Linear(1, 1)))),
         lambda nn: nn.CrossEntropyLoss(),
         lambda nn: nn.Flatten(0),
+        lambda nn: nn.LayerNorm((3, 4), bias=False),
     ):
         assert repr(make(nn)) == repr(make(torch.nn))
 

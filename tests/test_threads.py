@@ -33,6 +33,15 @@ def of(f, *shapes):
     return f(*(tg.randn(s) for s in shapes))
 
 
+def layer_norm(rows, n):
+    """The result and the three gradients."""
+    tg.manual_seed(4)
+    args = [tg.randn(rows, n).requires_grad_(), *(tg.randn(n).requires_grad_() for _ in range(2))]
+    y = tg.nn.functional.layer_norm(args[0], (n,), *args[1:])
+    y.backward(tg.randn(rows, n))
+    return [y.detach(), *(t.grad for t in args)]
+
+
 WORK = {
     "matmul": lambda: [of(tg.matmul, (301, 517), (517, 403))],
     "matmul transposed": lambda: [of(lambda a, b: a.t() @ b.t(), (517, 301), (403, 517))],
@@ -55,6 +64,7 @@ WORK = {
         of(lambda x: x.amax(0), (5000, 301)),
     ],
     "softmax": lambda: [of(lambda x: tg.softmax(x, 1), (2000, 301)), of(lambda x: tg.log_softmax(x, 0), (2000, 301))],
+    "layer_norm": lambda: [t for shape in [(3001, 70), (300, 5000)] for t in layer_norm(*shape)],
     "elementwise": lambda: [
         of(lambda x: (x.exp() * 2 + x).tanh(), (1_000_003,)),
         of(lambda a, b: a * b, (1000, 1001), (1001,)),

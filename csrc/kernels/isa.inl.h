@@ -2,6 +2,7 @@
 #include "kernels/elementwise_loops.inl.h"
 #include "kernels/gemm.inl.h"
 #include "kernels/kernel_table.h"
+#include "kernels/layer_norm.inl.h"
 #include "kernels/moments.inl.h"
 #include "kernels/optim.inl.h"
 #include "kernels/pack.inl.h"
@@ -24,6 +25,7 @@ constexpr KernelTable make_table() {
   table.argmin = kArgmin;
   table.moments = kMoments;
   table.softmax = kSoftmax;
+  table.layer_norm = kLayerNorm;
   table.optim = kOptim;
   table.random = kRandom;
   table.gemm[kFloat32 - kFloat32] = kGemmF32;

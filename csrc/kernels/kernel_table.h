@@ -58,6 +58,23 @@ struct SoftmaxKernels {
                                               const void* stats, const void* scale, int64_t scale_step, void* out);
 };
 
+enum { kLayerNormStats = 3 };  // of a row
+struct LayerNormBackward {
+  int64_t rows, n;
+  const void *g, *x, *weight;  // weight null: ones
+  const double* stats;
+  void* dx;       // null: not wanted
+  void* columns;  // the sums over the rows of g * (x - mean) * rstd, then those of g, 2 n in all; null: not wanted
+};
+// All on contiguous rows of n.
+struct LayerNormKernels {
+  // y = (x - mean) * rstd * weight + bias, rstd = 1 / sqrt(var + eps); weight, bias null: ones, zeros.
+  // stats[r] = {mean, what it lost when it was rounded, rstd}.
+  void (*forward[kFloatCount])(int64_t rows, int64_t n, const void* x, const void* weight, const void* bias, double eps,
+                               void* y, double* stats);
+  void (*backward[kFloatCount])(const LayerNormBackward&);
+};
+
 struct SgdArgs {
   double lr, momentum, dampening, weight_decay;
   bool nesterov, maximize;
@@ -147,6 +164,7 @@ struct KernelTable {
   ReduceKernels sum, max, min, argmax, argmin;  // sum: floats and int64 only
   ReduceKernels moments;                        // floats only
   SoftmaxKernels softmax;
+  LayerNormKernels layer_norm;
   OptimKernels optim;
   RandomKernels random;
   GemmKernels gemm[kFloatCount];

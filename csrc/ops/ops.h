@@ -84,6 +84,10 @@ Tensor log_softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {}
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
 Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
 
+// norm.cpp
+Tensor layer_norm(const Tensor& input, const Dims& normalized_shape, const Tensor& weight = {}, const Tensor& bias = {},
+                  double eps = 1e-5);
+
 // matmul.cpp
 Tensor matmul(const Tensor& input, const Tensor& other);
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});

@@ -7,6 +7,7 @@ from ._dropout import Dropout
 from ._linear import Linear
 from ._losses import CrossEntropyLoss, MSELoss
 from ._module import Module
+from ._norm import LayerNorm
 from ._parameter import Parameter
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "Identity",
+    "LayerNorm",
     "Linear",
     "MSELoss",
     "Module",

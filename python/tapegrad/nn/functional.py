@@ -1,12 +1,13 @@
 """The functions behind the layers, under the names of torch.nn.functional."""
 
 from .. import _core
-from .._core import cross_entropy, linear, log_softmax, mse_loss, relu, sigmoid, silu, softmax, tanh
+from .._core import cross_entropy, layer_norm, linear, log_softmax, mse_loss, relu, sigmoid, silu, softmax, tanh
 
 __all__ = [
     "cross_entropy",
     "dropout",
     "gelu",
+    "layer_norm",
     "linear",
     "log_softmax",
     "mse_loss",
