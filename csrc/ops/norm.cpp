@@ -9,8 +9,8 @@
 namespace tg {
 namespace {
 
-// Estimates of what a byte of the input costs, in ns.
-constexpr double kForwardNs = 0.05, kBackwardNs = 0.1;
+// Estimates of what a row costs, whatever its length, and a byte of it, in ns.
+constexpr double kRowNs = 20, kForwardNs = 0.05, kBackwardNs = 0.1;
 
 int64_t item_of(const Tensor& t) { return static_cast<int64_t>(itemsize(t.dtype())); }
 int64_t row_size(const Attrs& attrs) { return checked_numel(attrs.dims); }
@@ -29,7 +29,7 @@ void run_layer_norm(const Call& c, std::span<Tensor> out) {
   const void* weight = c.in.size() > 1 ? c.in[1].data() : nullptr;
   const void* bias = c.in.size() > 2 ? c.in[2].data() : nullptr;
   const auto kernel = kernels().layer_norm.forward[float_index(x)];
-  parallel_split(out[1].size(0), static_cast<double>(row) * kForwardNs, 1, [&](int64_t b, int64_t e) {
+  parallel_split(out[1].size(0), kRowNs + static_cast<double>(row) * kForwardNs, 1, [&](int64_t b, int64_t e) {
     kernel(e - b, n, x.data<char>() + b * row, weight, bias, c.attrs.scalar[0], out[0].data<char>() + b * row,
            out[1].data<double>() + kLayerNormStats * b);
   });
@@ -80,7 +80,7 @@ void run_backward(const Call& c, std::span<Tensor> out) {
                   wants_x ? out[0].data<char>() + at : nullptr, columns ? columns + 2 * k * row : nullptr});
         }
       },
-      static_cast<double>(chunk * row) * kBackwardNs);
+      static_cast<double>(chunk) * (kRowNs + static_cast<double>(row) * kBackwardNs));
   if (partial) sum_chunks(partial, out[1]);
 }
 constexpr Op kLayerNormBackward = {"layer_norm_backward", infer_backward, nullptr, run_backward, nullptr, {}, 2};
