@@ -45,6 +45,7 @@ struct Square {
 
 struct Exp {
   static constexpr unsigned needs = kNeedsY;
+  static constexpr double ns = 0.2;
   template <class V>
   TG_INLINE static V forward(V x) {
     return exp(x);
@@ -57,6 +58,7 @@ struct Exp {
 
 struct Expm1 {
   static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.3, grad_ns = 0.2;
   template <class V>
   TG_INLINE static V forward(V x) {
     return expm1(x);
@@ -69,6 +71,7 @@ struct Expm1 {
 
 struct Log {
   static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.3;
   template <class V>
   TG_INLINE static V forward(V x) {
     return log(x);
@@ -81,6 +84,7 @@ struct Log {
 
 struct Log1p {
   static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.5;
   template <class V>
   TG_INLINE static V forward(V x) {
     return log1p(x);
@@ -117,6 +121,7 @@ struct Reciprocal {
 
 struct Sin {
   static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.4, grad_ns = 0.4;
   template <class V>
   TG_INLINE static V forward(V x) {
     return sin(x);
@@ -129,6 +134,7 @@ struct Sin {
 
 struct Cos {
   static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.4, grad_ns = 0.4;
   template <class V>
   TG_INLINE static V forward(V x) {
     return cos(x);
@@ -207,6 +213,7 @@ struct Div {
 
 struct Pow {
   static constexpr unsigned needs_a = kNeedsA | kNeedsB, needs_b = kNeedsA | kNeedsB | kNeedsY;
+  static constexpr double ns = 0.9, grad_ns = 0.9;
   template <class V>
   TG_INLINE static V forward(V a, V b) {
     return pow(a, b);

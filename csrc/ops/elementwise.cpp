@@ -49,7 +49,7 @@ void infer_broadcast(const Call& c, OutSpec* out) {
   *out = {broadcast_shapes(c.op.name, c.in[0].shape(), c.in[1].shape()), c.in[0].dtype()};
 }
 
-// The functors take twice as long in float64.
+// The functors state their cost in float32; float64 takes twice as long.
 double compute_ns(double float_ns, const Tensor& x) { return x.dtype() == DType::Float64 ? 2 * float_ns : float_ns; }
 
 template <UnaryKernels KernelTable::* Kernels, class F>
@@ -76,7 +76,7 @@ void run_gradient(ElementwiseKernel kernel, double ns, const Call& c, std::span<
 
 template <UnaryKernels KernelTable::* Kernels, class F>
 void run_unary_gradient(const Call& c, std::span<Tensor> out) {
-  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], kGradientNs<F, F::needs>, c, out);
+  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], kGradientNs<F>, c, out);
 }
 
 template <BinaryKernels KernelTable::* Kernels, class F, int Input>
@@ -84,7 +84,7 @@ void run_binary_gradient(const Call& c, std::span<Tensor> out) {
   const BinaryKernels& k = kernels().*Kernels;
   const auto* table = Input == 0 ? k.grad_a : k.grad_b;
   constexpr unsigned needs = Input == 0 ? F::needs_a : F::needs_b;
-  run_gradient<needs, 4>(table[at(c.in[0].dtype())], kGradientNs<F, needs>, c, out);
+  run_gradient<needs, 4>(table[at(c.in[0].dtype())], kGradientNs<F>, c, out);
 }
 
 constexpr unsigned saved_bits(unsigned needs) {
