@@ -57,6 +57,44 @@ struct RawVec {
   typedef T type __attribute__((vector_size(bytes)));
 };
 
+// b where either is nan. The plain form may become a comparison and a blend; the instructions do the same.
+template <class R>
+TG_INLINE R raw_max(R a, R b) {
+  return a > b ? a : b;
+}
+template <class R>
+TG_INLINE R raw_min(R a, R b) {
+  return a < b ? a : b;
+}
+#if defined(__x86_64__)
+using RawFloat = RawVec<float>::type;
+using RawDouble = RawVec<double>::type;
+#if defined(__AVX512F__)
+TG_INLINE RawFloat raw_max(RawFloat a, RawFloat b) {
+  return (RawFloat)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+TG_INLINE RawFloat raw_min(RawFloat a, RawFloat b) {
+  return (RawFloat)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+}
+TG_INLINE RawDouble raw_max(RawDouble a, RawDouble b) {
+  return (RawDouble)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+}
+TG_INLINE RawDouble raw_min(RawDouble a, RawDouble b) {
+  return (RawDouble)_mm512_maskz_min_pd(0xff, (__m512d)a, (__m512d)b);
+}
+#elif defined(__AVX2__)
+TG_INLINE RawFloat raw_max(RawFloat a, RawFloat b) { return (RawFloat)_mm256_max_ps((__m256)a, (__m256)b); }
+TG_INLINE RawFloat raw_min(RawFloat a, RawFloat b) { return (RawFloat)_mm256_min_ps((__m256)a, (__m256)b); }
+TG_INLINE RawDouble raw_max(RawDouble a, RawDouble b) { return (RawDouble)_mm256_max_pd((__m256d)a, (__m256d)b); }
+TG_INLINE RawDouble raw_min(RawDouble a, RawDouble b) { return (RawDouble)_mm256_min_pd((__m256d)a, (__m256d)b); }
+#else
+TG_INLINE RawFloat raw_max(RawFloat a, RawFloat b) { return (RawFloat)_mm_max_ps((__m128)a, (__m128)b); }
+TG_INLINE RawFloat raw_min(RawFloat a, RawFloat b) { return (RawFloat)_mm_min_ps((__m128)a, (__m128)b); }
+TG_INLINE RawDouble raw_max(RawDouble a, RawDouble b) { return (RawDouble)_mm_max_pd((__m128d)a, (__m128d)b); }
+TG_INLINE RawDouble raw_min(RawDouble a, RawDouble b) { return (RawDouble)_mm_min_pd((__m128d)a, (__m128d)b); }
+#endif
+#endif
+
 template <int... I>
 struct Indices {};
 template <int n, int... I>
@@ -159,8 +197,8 @@ struct Vec {
   // One rounding where the ISA has FMA, else two.
   TG_INLINE friend Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
   // One instruction each; when either operand is nan the result is b.
-  TG_INLINE friend Vec max(Vec a, Vec b) { return a.v > b.v ? a.v : b.v; }
-  TG_INLINE friend Vec min(Vec a, Vec b) { return a.v < b.v ? a.v : b.v; }
+  TG_INLINE friend Vec max(Vec a, Vec b) { return raw_max(a.v, b.v); }
+  TG_INLINE friend Vec min(Vec a, Vec b) { return raw_min(a.v, b.v); }
 };
 
 // The same bits under another lane type.
