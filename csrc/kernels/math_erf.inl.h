@@ -72,11 +72,24 @@ TG_INLINE Vec<T> minus_normal_tail(Vec<T> x, Vec<T> a, Vec<T> factor) {
   return fma(-tail.m_low, scale, fma(-tail.m, scale, x));
 }
 
+// erf(x) for x >= 0.85; for nan nan.
+TG_INLINE Vec<float> erf_beyond(Vec<float> x) {
+  using C = MathConstants<float>;
+  x = min(Vec<float>(4), x);  // there it rounds to 1
+  // log2(erfc(x)); with it erf is right to 2^-28.8.
+  Vec<float> exponent = poly(x, -0x1.3bce28p-13f, -0x1.a0a080p+0f, -0x1.d62b82p-1f, -0x1.34d73ap-3f, 0x1.0a2706p-5f,
+                             -0x1.26cf8ep-8f, 0x1.342890p-12f);
+  Vec<float> round(C::round + C::exponent_bias), shifted = exponent + round, f = exponent - (shifted - round);
+  Vec<float> scale = bitcast<float>(bitcast<int32_t>(shifted) << C::mantissa_bits);  // 2^n
+  return fma(-scale, exp2_poly(f), Vec<float>(1));
+}
+TG_INLINE Vec<double> erf_beyond(Vec<double> x) {
+  return minus_normal_tail(Vec<double>(1), min(Vec<double>(9), x * Vec<double>(0x1.6a09e667f3bcdp+0)), Vec<double>(2));
+}
 template <class T>
 TG_INLINE Vec<T> erf(Vec<T> x) {
-  Vec<T> size = abs(x), scaled = min(Vec<T>(9), size * Vec<T>(T(0x1.6a09e667f3bcdp+0)));  // in this order nan passes
-  Vec<T> large = minus_normal_tail(Vec<T>(1), scaled, Vec<T>(2));
-  return select(size < Vec<T>(T(0.85)), fma(x, erf_p(x * x), x), with_sign(large, x));
+  Vec<T> size = abs(x);
+  return select(size < Vec<T>(T(0.85)), fma(x, erf_p(x * x), x), with_sign(erf_beyond(size), x));
 }
 
 // x Phi(x) = max(x, 0) - |x| Phi(-|x|); at -inf its limit -0.
