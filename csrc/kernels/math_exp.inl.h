@@ -47,16 +47,26 @@ struct ExpLimits<double> {
   static constexpr double tanh_saturated = 20;
 };
 
-// e^x = 2^n (1 + p) with n an integer; the low bits of `shifted` are n.
+// x = n ln2 + r with n an integer, |r| <= ln2 / 2; the low bits of `shifted` are n.
+template <class T>
+struct Reduced {
+  Vec<T> shifted, r;
+};
+template <class T>
+TG_INLINE Reduced<T> reduced(Vec<T> x) {
+  using C = MathConstants<T>;
+  Vec<T> shifted = fma(x, Vec<T>(C::inv_ln2), Vec<T>(C::round)), n = shifted - Vec<T>(C::round);
+  return {shifted, fma(n, Vec<T>(-C::ln2_low), fma(n, Vec<T>(-C::ln2_high), x))};
+}
+
+// e^x = 2^n (1 + p)
 template <class T>
 struct ExpParts {
   Vec<T> shifted, p;
 };
 template <class T>
 TG_INLINE ExpParts<T> exp_parts(Vec<T> x) {
-  using C = MathConstants<T>;
-  Vec<T> shifted = fma(x, Vec<T>(C::inv_ln2), Vec<T>(C::round)), n = shifted - Vec<T>(C::round);
-  Vec<T> r = fma(n, Vec<T>(-C::ln2_low), fma(n, Vec<T>(-C::ln2_high), x));
+  auto [shifted, r] = reduced(x);
   return {shifted, fma(r * r, expm1_tail(r), r)};
 }
 // The same for x + x_low, and more accurately: the rounding of r matters in the tail only.
@@ -93,11 +103,16 @@ TG_INLINE Vec<T> scale_by_exp2(Vec<T> y, Vec<T> shifted) {
 }
 template <class T>
 TG_INLINE Vec<T> exp(Vec<T> x) {
-  using L = ExpLimits<T>;
-  x = max(Vec<T>(L::lowest), min(Vec<T>(L::highest), x));  // in this order nan passes
-  ExpParts<T> e = exp_parts(x, Vec<T>(0));
+  Vec<T> one(1), lowest(ExpLimits<T>::lowest), highest(ExpLimits<T>::highest);
+  x = min(highest, x);  // in this order nan passes
+#if !defined(__AVX512F__)
+  x = max(lowest, x);  // scalef takes any n
+#endif
+  auto [shifted, r] = reduced(x);
+  // Without FMA this needs the lower part of r.
+  Vec<T> y = kFusedMultiplyAdd ? fma(fma(expm1_tail(r), r, one), r, one) : exp_parts(x, Vec<T>(0)).p + one;
   // A product that underflows costs over a hundred cycles; 0 times 2^n does not.
-  return scale_by_exp2(select(x == Vec<T>(L::lowest), Vec<T>(0), e.p + Vec<T>(1)), e.shifted);
+  return scale_by_exp2(select(x <= lowest, Vec<T>(0), y), shifted);
 }
 
 template <class T>

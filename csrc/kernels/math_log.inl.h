@@ -57,7 +57,7 @@ TG_INLINE LogParts<double> log_parts(Vec<double> x) {
 template <class T>
 TG_INLINE Vec<T> log_of_parts(Vec<T> k, Vec<T> f) {
   using C = MathConstants<T>;
-  return fma(k, Vec<T>(C::ln2_high), f + fma(k, Vec<T>(C::ln2_low), log1p_tail(f)));
+  return fused(k, Vec<T>(C::ln2_high), f + fused(k, Vec<T>(C::ln2_low), log1p_tail(f)));
 }
 
 template <class T>
