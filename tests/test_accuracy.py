@@ -19,7 +19,7 @@ COUNT = 1_000_000
 
 @pytest.mark.parametrize("level", tg.isa_levels())
 def test_functions(level):
-    """Special values, a sample of all float32 (the whole is in docs/accuracy.md), random float64."""
+    """Special values, a sample of all float32 (more of them in docs/accuracy.md), random float64."""
     done = subprocess.run(
         [sys.executable, str(SWEEP), "--stride", "10007", "--count", "2000"],
         capture_output=True,
