@@ -56,7 +56,7 @@ PARAMETERS = by_name(
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode nesterov "
         "maximize decoupled first",
-        "str": "root reduction",
+        "str": "root reduction activation",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",

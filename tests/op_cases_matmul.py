@@ -42,13 +42,31 @@ LINEAR_SHAPES = [
 SUMS = {"ulp": 4.0, "absolute": 60.0, "why": "a sum of up to 400 products of normal numbers, in an order of its own"}
 
 
-def linear(x, weight, bias=None):
+ACTIVATIONS = {
+    None: lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+def linear(x, weight, bias=None, *, activation=None):
     y = x @ weight.T
-    return y if bias is None else y + bias
+    return ACTIVATIONS[activation](y if bias is None else y + bias)
 
 
 def linear_samples(rng):
     return [S(rng.randn(*x), rng.randn(*w), *([] if b is None else [rng.randn(*b)])) for x, w, b in LINEAR_SHAPES]
+
+
+def activated_samples(rng):
+    return [S(*s.args, activation=name) for name in ACTIVATIONS for s in linear_samples(rng)]
+
+
+def nan_activated_samples(rng):
+    x, w, b = rng.randn(5, 4), rng.randn(3, 4), rng.randn(3)
+    x[1, 2], x[2, 0], w[2, 1] = np.nan, np.inf, -np.inf
+    return [S(x, w, b, activation=name) for name in ACTIVATIONS]
 
 
 def nan_samples(rng):
@@ -82,7 +100,21 @@ CASES = [
             Bad(lambda T: T.nn.functional.linear(T.ones(2, 3), T.ones(4, 5)), ("(2, 3)", "(4, 5)")),
             Bad(lambda T: T.nn.functional.linear(T.ones(2, 3), T.ones(4, 3), T.ones(5)), ("(5)",)),
             Bad(lambda T: T.nn.functional.linear(T.ones(2, 3), T.ones(4, 3).double()), ("float32", "float64")),
+            Bad(
+                lambda T: T.nn.functional.linear(T.ones(2, 3), T.ones(4, 3), activation="gelu"),
+                ("'relu'", "'tanh'", "'sigmoid'", "'gelu'"),
+            ),
         ),
+        **SUMS,
+    ),
+    Case(
+        "linear with an activation",
+        fn=lambda T, *args, **kwargs: T.nn.functional.linear(*args, **kwargs),
+        samples=activated_samples,
+        ref=linear,
+        specials=nan_activated_samples,
+        parity=False,
+        row=False,
         **SUMS,
     ),
 ]

@@ -91,3 +91,22 @@ def test_subnormal_operands_count_as_zero(dtype, threads):
         assert not (small @ one).any() and not (small @ one[0]).any()
         assert ((small + one) @ one == n).all()
         assert (small * one == small).all() and (small.sum() > 0).item()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_linear_activates_every_element_once(size, dtype, activation, threads):
+    """The bits of the activation after linear: for every layout, with a bias and without, by any number of threads."""
+    m, k, n = size
+    rng = np.random.default_rng(m * n + k)
+    left, right = layouts(rng, m, k, dtype), layouts(rng, n, k, dtype)
+    bias = tg.tensor(rng.standard_normal(n).astype(dtype))
+    pairs = [(a, "rows") for a in left] + [("rows", b) for b in right] + [("columns", "columns")]
+    for i, j in pairs:
+        for b in (bias, None):
+            expected = getattr(tg, activation)(tg.nn.functional.linear(left[i], right[j], b)).numpy()
+            for count in (1, 2, 3):
+                tg.set_num_threads(count)
+                y = tg.nn.functional.linear(left[i], right[j], b, activation=activation).numpy()
+                assert y.tobytes() == expected.tobytes(), f"{i} x {j}, {count} threads"

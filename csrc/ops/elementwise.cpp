@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/elementwise.inl.h"
+#include "ops/activation.h"
 #include "ops/cost.h"
 #include "ops/loop.h"
 #include "ops/ops.h"
@@ -249,7 +250,20 @@ namespace rows {
 #include "ops/ops.def"
 }  // namespace rows
 
+template <class Row>
+Tensor gradient_from_output(const Tensor& g, const Tensor& y) {
+  static_assert(Row::Functor::needs == kNeedsY);
+  if (grad_enabled()) return Row::Functor::grad(Sym(g), Sym(), Sym(y)).t;
+  return execute(UnaryOps<Row>::backward, {g, y});
+}
+template <class Row>
+constexpr Activation kActivation = {Row::kernels, gradient_from_output<Row>};
+
 }  // namespace
+
+constexpr Activation kRelu = kActivation<rows::relu>;
+constexpr Activation kTanh = kActivation<rows::tanh>;
+constexpr Activation kSigmoid = kActivation<rows::sigmoid>;
 
 namespace ops {
 

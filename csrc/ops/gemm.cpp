@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <new>
+#include <utility>
 
-#include "kernels/kernel_table.h"
 #include "ops/subnormals.h"
 #include "tensor/memory.h"
 #include "threads/parallel.h"
@@ -27,10 +27,17 @@ constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels
 constexpr double kParallelWork = 1 << 20;
 constexpr double kSharedWork = 1 << 24;
 constexpr int64_t kVectorWork = 1 << 17;
-constexpr int64_t kDotBytes = 48;  // most of a row of C that is done as dot products
+constexpr int64_t kEpilogueWork = 32;  // of an element of C, of the order of sigmoid's
+constexpr int64_t kDotBytes = 48;      // most of a row of C that is done as dot products
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a - 1) / b + 1; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+void apply(ElementwiseKernel kernel, int64_t n, void* c) {
+  const void* const in[] = {c};
+  const int64_t step[] = {1};
+  kernel(n, c, in, step);
+}
 
 // The product as the kernels see it. C^T = B^T A^T is as good as C = A B, so C may be stored by columns: one of crs,
 // ccs is 1, and the bias runs along that direction.
@@ -46,16 +53,25 @@ struct Product {
   bool accumulate;
   const char* bias;
   int64_t bias_row, bias_col;  // steps of the bias
+  ElementwiseKernel epilogue;
 
   Product transposed() const {
-    return {size, n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, accumulate, bias, bias_col, bias_row};
+    return {size, n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, accumulate, bias, bias_col, bias_row, epilogue};
   }
-  double work() const { return double(m) * double(n) * double(k) * double(size) / 4; }
+  double work() const { return double(m) * double(n) * double(k + (epilogue ? kEpilogueWork : 0)) * double(size) / 4; }
   const char* at_a(int64_t i, int64_t p) const { return a + (i * ars + p * acs) * size; }
   const char* at_b(int64_t p, int64_t j) const { return b + (p * brs + j * bcs) * size; }
   char* at_c(int64_t i, int64_t j) const { return c + (i * crs + j * ccs) * size; }
   const char* at_bias(int64_t i, int64_t j) const {
     return bias ? bias + (i * bias_row + j * bias_col) * size : nullptr;
+  }
+  // The epilogue of a finished part of C, line by line of memory.
+  void finish(int64_t i, int64_t j, int64_t rows, int64_t cols) const {
+    if (!epilogue) return;
+    int64_t lines = ccs == 1 ? rows : cols, length = ccs == 1 ? cols : rows;
+    const int64_t stride = ccs == 1 ? crs : ccs;
+    if (stride == length) length *= std::exchange(lines, 1);
+    for (int64_t l = 0; l < lines; ++l) apply(epilogue, length, at_c(i, j) + l * stride * size);
   }
 };
 
@@ -232,6 +248,7 @@ void Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, 
     g.bias = k + g.k == p.k ? p.at_bias(i, j) : nullptr;
     kern.block(g);
   }
+  if (k1 == p.k) p.finish(i, j, g.m, g.n);
 }
 
 void Multiplication::run_all() {
@@ -261,8 +278,9 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     const int64_t i = task * step, n = std::min(step, p.m - i);
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {
-      return kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs, p.ccs, p.accumulate, p.at_bias(i, 0),
-                       p.bias_row, p.bias_col});
+      kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs, p.ccs, p.accumulate, p.at_bias(i, 0), p.bias_row,
+                p.bias_col});
+      return p.finish(i, 0, n, p.n);
     }
     const int64_t depth = block_depth(p.k);
     for (int64_t k = 0; k < p.k; k += depth) {
@@ -270,6 +288,7 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
       kern.row({1, n, kc, p.at_a(i, k), p.acs, x + k * p.size, 0, y, p.crs, 0, p.accumulate || k > 0,
                 k + kc == p.k ? p.at_bias(i, 0) : nullptr, p.bias_row, 0});
     }
+    p.finish(i, 0, n, 1);
   });
 }
 
@@ -289,6 +308,7 @@ void fill(const GemmArgs& g) {
   for (int64_t i = 0; i < g.m; ++i) {
     T* c = static_cast<T*>(g.c) + i * g.ldc;
     for (int64_t j = 0; j < g.n; ++j) c[j] = (g.accumulate ? c[j] : T(0)) + (bias ? bias[j] : T(0));
+    if (g.epilogue) apply(g.epilogue, g.n, c);
   }
 }
 
@@ -315,7 +335,8 @@ void gemm(const GemmArgs& args) {
             args.accumulate,
             static_cast<const char*>(args.bias),
             0,
-            1};
+            1,
+            args.epilogue};
   // The stride of a dimension of one element is free.
   if (p.m == 1) p.ars = 1;
   if (p.n == 1) p.bcs = 1;

@@ -2,9 +2,11 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/kernel_table.h"
+
 namespace tg {
 
-// C[m, n] = A[m, k] B[k, n], plus C where `accumulate`, plus the bias. C must not overlap A or B.
+// C[m, n] = f(A[m, k] B[k, n], plus C where `accumulate`, plus the bias). C must not overlap A or B.
 struct GemmArgs {
   int dtype;  // kFloat32 or kFloat64
   int64_t m, n, k;
@@ -16,6 +18,7 @@ struct GemmArgs {
   int64_t ldc;       // stride of rows; columns are contiguous
   const void* bias;  // n values, or null
   bool accumulate;
+  ElementwiseKernel epilogue;  // f, applied to each part of C as it is finished, or null: the identity
 };
 
 // Uses the threads where they pay. The result has the same bits for every number of threads. Throws std::bad_alloc.

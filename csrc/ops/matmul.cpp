@@ -3,6 +3,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "ops/activation.h"
 #include "ops/gemm.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
@@ -89,25 +90,59 @@ constexpr Op kMatmul = {"matmul", infer_matmul, nullptr,    run_matmul, matmul_v
                         1,        false,        matmul_work};
 Tensor multiply(const Tensor& a, const Tensor& b) { return execute(kMatmul, {a, b}); }
 
-// linear(x (m, k), weight (n, k), bias (n,)): y = x weight^T + bias, the bias added as each tile is stored
+// linear(x (m, k), weight (n, k), bias (n,) or none): y = f(x weight^T + bias). The bias is added as each tile is
+// stored, f, if any, applied to each block.
 void infer_linear(const Call& c, OutSpec* out) { *out = {{c.in[0].size(0), c.in[1].size(0)}, c.in[0].dtype()}; }
-void run_linear(const Call& c, std::span<Tensor> out) {
+void run_product(const Call& c, const Tensor& y, ElementwiseKernel activation) {
   const Tensor& w = c.in[1];
-  GemmArgs g = gemm_args(c.in[0], w, out[0]);
+  GemmArgs g = gemm_args(c.in[0], w, y);
   g.n = w.size(0);
   std::swap(g.brs, g.bcs);
   g.ldc = g.n;
-  g.bias = c.in[2].data();
+  g.bias = c.in.size() > 2 ? c.in[2].data() : nullptr;
+  g.epilogue = activation;
   gemm(g);
 }
+void run_linear(const Call& c, std::span<Tensor> out) { run_product(c, out[0], nullptr); }
+template <const Activation& F>
+void run_activated(const Call& c, std::span<Tensor> out) {
+  run_product(c, out[0], (kernels().*F.kernels).forward[static_cast<int>(out[0].dtype())]);
+}
 int64_t linear_work(const Call& c) { return c.in[0].numel() * c.in[1].size(0) / 16; }
-void linear_vjp(Backward& s) {
-  if (s.needs(0)) s.set(0, multiply(s.g, s.input(1)));
-  if (s.needs(1)) s.set(1, multiply(transposed(s.g), s.input(0)));
-  if (s.needs(2)) s.set(2, ops::sum(s.g, Dims{0}));
+void product_vjp(Backward& s, const Tensor& g) {
+  if (s.needs(0)) s.set(0, multiply(g, s.input(1)));
+  if (s.needs(1)) s.set(1, multiply(transposed(g), s.input(0)));
+  if (s.needs(2)) s.set(2, ops::sum(g, Dims{0}));
+}
+void linear_vjp(Backward& s) { product_vjp(s, s.g); }
+template <const Activation& F>
+void activated_vjp(Backward& s) {
+  product_vjp(s, F.gradient(s.g, s.output()));
 }
 constexpr Op kLinear = {"linear", infer_linear, nullptr,    run_linear, linear_vjp, {kSaveB, kSaveA, 0},
                         1,        false,        linear_work};
+template <const Activation& F>
+constexpr Op kActivated = {"linear",
+                           infer_linear,
+                           nullptr,
+                           run_activated<F>,
+                           activated_vjp<F>,
+                           {kSaveB | kSaveOutput, kSaveA | kSaveOutput, kSaveOutput},
+                           1,
+                           false,
+                           linear_work};
+
+const Op& linear_op(const std::optional<std::string>& activation) {
+  if (!activation) return kLinear;
+  if (*activation == "relu") return kActivated<kRelu>;
+  if (*activation == "tanh") return kActivated<kTanh>;
+  if (*activation == "sigmoid") return kActivated<kSigmoid>;
+  throw std::invalid_argument("linear: activation must be None, 'relu', 'tanh' or 'sigmoid', got '" + *activation +
+                              "'");
+}
+Tensor run_linear_op(const Op& op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return bias ? execute(op, {x, weight, ops::contiguous(bias)}) : execute(op, {x, weight});
+}
 
 [[noreturn]] void fail_shapes(const char* op, const Tensor& a, const Tensor& b, const std::string& why) {
   throw std::invalid_argument(std::string(op) + ": " + describe(a) + " and " + describe(b) + ": " + why);
@@ -150,24 +185,27 @@ Tensor matmul(const Tensor& input, const Tensor& other) {
   return y;
 }
 
-Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
+              const std::optional<std::string>& activation) {
+  const Op& op = linear_op(activation);
   check_dtypes("linear", input, weight);
   const bool fits = weight.rank() == 2 && input.rank() >= 1 && input.shape().back() == weight.size(1);
   if (!fits) {
     fail_shapes("linear", input, weight,
                 "an input of shape (..., in_features) needs a weight of shape (out_features, in_features)");
   }
-  if (!bias) return matmul(input, transpose(weight, 0, 1));
-  check_dtypes("linear", input, bias);
-  if (bias.rank() != 1 || bias.size(0) != weight.size(0)) {
-    fail_shapes("linear", weight, bias, "the bias must have shape (out_features,)");
+  if (bias) {
+    check_dtypes("linear", input, bias);
+    if (bias.rank() != 1 || bias.size(0) != weight.size(0)) {
+      fail_shapes("linear", weight, bias, "the bias must have shape (out_features,)");
+    }
   }
-  if (input.rank() == 2) return execute(kLinear, {input, weight, contiguous(bias)});
+  if (input.rank() == 2) return run_linear_op(op, input, weight, bias);
   Dims shape = input.shape();
   Dims lead(shape.data(), shape.size() - 1);
   const Tensor rows = reshape(input, {checked_numel(lead), weight.size(1)});
   lead.push_back(weight.size(0));
-  return reshape(execute(kLinear, {rows, weight, contiguous(bias)}), lead);
+  return reshape(run_linear_op(op, rows, weight, bias), lead);
 }
 
 }  // namespace ops

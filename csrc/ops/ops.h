@@ -90,7 +90,8 @@ Tensor layer_norm(const Tensor& input, const Dims& normalized_shape, const Tenso
 
 // matmul.cpp
 Tensor matmul(const Tensor& input, const Tensor& other);
-Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+              const std::optional<std::string>& activation = {});
 
 // create.cpp
 Tensor full(const Dims& shape, const Tensor& value, DType dtype);
