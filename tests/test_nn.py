@@ -166,6 +166,61 @@ def test_sequential_is_a_sequence():
         nn.Sequential(3)
 
 
+class Double(nn.ReLU):
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
+def apart(model, x):
+    for layer in model:
+        x = layer(x)
+    return x
+
+
+def same_as_apart(model, x):
+    """The model gives the bits and the gradients of its layers called one by one."""
+    y, expected = model(x), apart(model, x)
+    weights = list(model.parameters())
+    gradients, wanted = (tg.autograd.grad(r.square().sum(), weights) for r in (y, expected))
+    for a, b in zip([y, *gradients], [expected, *wanted], strict=True):
+        np.testing.assert_array_equal(array(a), array(b))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 3, 4)], ids=str)
+def test_sequential_is_its_layers_one_by_one(shape, bias):
+    layers = [nn.Linear(4, 4, bias), nn.ReLU(), nn.Linear(4, 4, bias), nn.Linear(4, 4, bias), nn.Sigmoid(), nn.Tanh()]
+    model = nn.Sequential(*layers, nn.Linear(4, 4, bias), Double(), nn.Linear(4, 4, bias), nn.GELU(), nn.Linear(4, 2))
+    same_as_apart(model, tg.randn(*shape))
+    same_as_apart(nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.Tanh()), tg.randn(*shape))
+
+
+def test_sequential_follows_its_changes(monkeypatch):
+    x = tg.randn(5, 4)
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    same_as_apart(model, x)
+    model[1] = nn.Tanh()
+    same_as_apart(model, x)
+    model.append(nn.Sigmoid()).insert(1, nn.Linear(4, 4))
+    same_as_apart(model, x)
+    del model[2]
+    same_as_apart(model, x)
+    model[0] = Double()
+    same_as_apart(model, x)
+    model[2].forward = lambda input: 3 * input
+    same_as_apart(model, x)
+    del model[2].forward
+    model[1].forward = lambda input: input * model[1].weight.sum() + model[1].bias.sum()
+    same_as_apart(model, x)
+    del model[1].forward
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Sigmoid, "forward", lambda self, input: 5 * input)
+        same_as_apart(model, x)
+    with monkeypatch.context() as patch:
+        patch.setattr(nn.Linear, "forward", lambda self, input: F.linear(input, self.weight, self.bias) + 1)
+        same_as_apart(model, x)
+
+
 # Losses and functions
 
 

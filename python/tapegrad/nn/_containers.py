@@ -2,7 +2,15 @@
 
 from operator import index
 
+from .. import _core
+from ._activations import ReLU, Sigmoid, Tanh
+from ._linear import Linear
 from ._module import _MODULE, Module
+
+_linear = _core.linear
+_linear_forward = Linear.forward
+# What Sequential fuses with the Linear before it, unless somebody replaced its forward.
+_ACTIVATIONS = {cls: (cls.forward, name) for cls, name in ((ReLU, "relu"), (Tanh, "tanh"), (Sigmoid, "sigmoid"))}
 
 
 class Sequential(Module):
@@ -21,10 +29,25 @@ class Sequential(Module):
 
     def forward(self, input):
         attributes = self.__dict__
+        linear = None  # a Linear that has yet to run: an activation that follows runs in the same pass
         for name, kind in self._kinds.items():
-            if kind is _MODULE:
-                input = attributes[name](input)
-        return input
+            if kind is not _MODULE:
+                continue
+            module = attributes[name]
+            cls = type(module)
+            if linear is not None:
+                activation = _ACTIVATIONS.get(cls)
+                if activation and cls.forward is activation[0] and "forward" not in module.__dict__:
+                    input = _linear(input, linear.weight, linear.bias, activation=activation[1])
+                    linear = None
+                    continue
+                input = linear(input)
+                linear = None
+            if cls is Linear and Linear.forward is _linear_forward and "forward" not in module.__dict__:
+                linear = module
+            else:
+                input = module(input)
+        return input if linear is None else linear(input)
 
     def _names(self):
         return [name for name, _ in self._registered(_MODULE)]
