@@ -49,7 +49,7 @@ PARAMETERS = by_name(
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
-        "int | Sequence[int]": "sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
+        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
         "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none",
         "float": "p from_ to mean std lr momentum dampening weight_decay beta1 beta2 eps adam_step_.step "
         "linspace.start linspace.end",

@@ -100,11 +100,9 @@ template <class F>
 void run(bool threads, int64_t tasks, F&& body) {
   if (threads && tasks > 1) {
     parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
-      const FlushSubnormals flush;
       for (int64_t i = begin; i < end; ++i) body(i);
     });
   } else {
-    const FlushSubnormals flush;
     for (int64_t i = 0; i < tasks; ++i) body(i);
   }
 }
@@ -246,6 +244,7 @@ void Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, 
     }
     g.accumulate = p.accumulate || k > 0;
     g.bias = k + g.k == p.k ? p.at_bias(i, j) : nullptr;
+    const FlushSubnormals flush;
     kern.block(g);
   }
   if (k1 == p.k) p.finish(i, j, g.m, g.n);
@@ -278,17 +277,18 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     const int64_t i = task * step, n = std::min(step, p.m - i);
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {
+      const FlushSubnormals flush;
       kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs, p.ccs, p.accumulate, p.at_bias(i, 0), p.bias_row,
                 p.bias_col});
-      return p.finish(i, 0, n, p.n);
     }
     const int64_t depth = block_depth(p.k);
-    for (int64_t k = 0; k < p.k; k += depth) {
+    for (int64_t k = 0; p.acs != 1 && k < p.k; k += depth) {
+      const FlushSubnormals flush;
       const int64_t kc = std::min(depth, p.k - k);
       kern.row({1, n, kc, p.at_a(i, k), p.acs, x + k * p.size, 0, y, p.crs, 0, p.accumulate || k > 0,
                 k + kc == p.k ? p.at_bias(i, 0) : nullptr, p.bias_row, 0});
     }
-    p.finish(i, 0, n, 1);
+    p.finish(i, 0, n, p.n);
   });
 }
 

@@ -790,11 +790,22 @@ def is_grad_enabled() -> builtins.bool:
 def isa_levels() -> list[str]:
     """The ISA levels this CPU supports, the best last. TAPEGRAD_ISA forces one."""
 
+def layer_norm(
+    input: Tensor,
+    normalized_shape: builtins.int | Sequence[builtins.int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: builtins.float = 1e-05,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias, mean and (biased) variance over the last dimensions, whose sizes
+    are normalized_shape; weight and bias have that shape."""
+
 def le(input: Tensor, other: _Operand) -> Tensor:
     """a <= b, elementwise."""
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight.T + bias; input (..., in), weight (out, in), bias (out,)."""
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None) -> Tensor:
+    """input @ weight.T + bias; input (..., in), weight (out, in), bias (out,). An activation ('relu', 'tanh' or
+    'sigmoid') is applied to the result in the same pass."""
 
 def linspace(
     start: builtins.float,
