@@ -118,8 +118,10 @@ void run_gather_backward(const Call& c, std::span<Tensor> out) {
       parallel_for(walk.rows(), std::max<int64_t>(1, kIndexGrain / walk.length()),
                    [&](int64_t begin, int64_t end) { walk.run(begin, end, 0, walk.length(), one); });
     } else {
-      parallel_for(walk.length(), column_grain(walk.length(), c.in[1].numel(), sizeof(T)),
-                   [&](int64_t from, int64_t to_column) { walk.run(0, walk.rows(), from, to_column, one); });
+      parallel_for(
+          walk.length(), column_grain(walk.length(), c.in[1].numel(), sizeof(T)),
+          [&](int64_t from, int64_t to_column) { walk.run(0, walk.rows(), from, to_column, one); },
+          double(walk.rows()));
     }
   };
   y.dtype() == DType::Float32 ? add(float{}) : add(double{});

@@ -27,6 +27,7 @@ constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels
 constexpr double kParallelWork = 1 << 20;
 constexpr double kSharedWork = 1 << 24;
 constexpr int64_t kVectorWork = 1 << 17;
+constexpr double kElementNs = 0.2;     // of one that is packed, or used once
 constexpr int64_t kEpilogueWork = 32;  // of an element of C, of the order of sigmoid's
 constexpr int64_t kDotBytes = 48;      // most of a row of C that is done as dot products
 
@@ -96,12 +97,14 @@ class Workspace {
   void* data_ = nullptr;
 };
 
+// `ns`: of all tasks.
 template <class F>
-void run(bool threads, int64_t tasks, F&& body) {
+void run(bool threads, int64_t tasks, double ns, F&& body) {
   if (threads && tasks > 1) {
-    parallel_for(tasks, 1, [&](int64_t begin, int64_t end) {
+    const auto some = [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) body(i);
-    });
+    };
+    parallel_for(tasks, 1, some, ns / double(tasks));
   } else {
     for (int64_t i = 0; i < tasks; ++i) body(i);
   }
@@ -193,7 +196,8 @@ void Multiplication::choose_packing() {
 void Multiplication::pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1) const {
   const int64_t group = (p.bcs == 1 ? kPackGroup : 1) * kern.nr, groups = ceil_div(j1 - j0, group);
   const int64_t width = round_up(j1 - j0, kern.nr);
-  run(threads > 1, groups * ceil_div(k1 - k0, depth), [&](int64_t task) {
+  const double ns = kElementNs * double(k1 - k0) * double(j1 - j0);
+  run(threads > 1, groups * ceil_div(k1 - k0, depth), ns, [&](int64_t task) {
     const int64_t k = k0 + task / groups * depth, j = j0 + task % groups * group;
     const int64_t kc = std::min(depth, k1 - k);
     kern.pack(kc, std::min(group, j1 - j), p.at_b(k, j), p.brs, p.bcs, kern.nr,
@@ -259,7 +263,9 @@ void Multiplication::run_all() {
     for (int64_t k0 = 0; k0 < p.k; k0 += span) {
       const int64_t k1 = std::min(k0 + span, p.k);
       if (pack_b == PackB::kShared) pack_shared(k0, k1, j0, j1);
-      run(threads > 1, row_tasks * col_tasks, [&](int64_t task) { run_task(task, k0, k1, j0, j1); });
+      const double share = double(k1 - k0) / double(p.k) * double(j1 - j0) / double(p.n);
+      run(threads > 1, row_tasks * col_tasks, share * p.work() * kWorkNs,
+          [&](int64_t task) { run_task(task, k0, k1, j0, j1); });
     }
   }
 }
@@ -273,7 +279,8 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     x = packed.get();
   }
   const int64_t step = round_up(std::max<int64_t>(kVectorWork / p.k / p.n, 1), 64);
-  run(p.work() >= kParallelWork / 2, ceil_div(p.m, step), [&](int64_t task) {
+  const double ns = std::max(p.work() * kWorkNs, double(p.m) * double(p.k) * kElementNs);
+  run(p.work() >= kParallelWork / 2, ceil_div(p.m, step), ns, [&](int64_t task) {
     const int64_t i = task * step, n = std::min(step, p.m - i);
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {

@@ -6,6 +6,8 @@
 
 namespace tg {
 
+inline constexpr double kWorkNs = 1.0 / 80;  // of a multiply-add of float32 on one core, with AVX-512
+
 // C[m, n] = f(A[m, k] B[k, n], plus C where `accumulate`, plus the bias). C must not overlap A or B.
 struct GemmArgs {
   int dtype;  // kFloat32 or kFloat64

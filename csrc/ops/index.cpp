@@ -114,6 +114,7 @@ void infer_index_backward(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c
 template <class T>
 void add_rows(const Blocks& b, const Positions& p, const T* g, T* y) {
   const int64_t inner = b.inner, work = p.count * inner;
+  constexpr double kAddNs = 0.5;  // of a term
   // Columns [from, to) of the terms for rows [first, last).
   const auto add = [&](const T* g_, T* y_, int64_t from, int64_t to, int64_t first, int64_t last) {
     for (int64_t i = 0; i < p.count; ++i) {
@@ -133,10 +134,12 @@ void add_rows(const Blocks& b, const Positions& p, const T* g, T* y) {
                    for (int64_t o = begin; o < end; ++o) add(g + o * work, y + o * b.rows * inner, 0, inner, 0, b.rows);
                  });
   } else if (columns < inner || work <= kIndexGrain) {
-    parallel_for(inner, columns, [&](int64_t from, int64_t to) { add(g, y, from, to, 0, b.rows); });
+    parallel_for(
+        inner, columns, [&](int64_t from, int64_t to) { add(g, y, from, to, 0, b.rows); }, kAddNs * double(p.count));
   } else {
-    parallel_for(b.rows, (b.rows - 1) / num_threads() + 1,
-                 [&](int64_t first, int64_t last) { add(g, y, 0, inner, first, last); });
+    parallel_for(
+        b.rows, (b.rows - 1) / num_threads() + 1,
+        [&](int64_t first, int64_t last) { add(g, y, 0, inner, first, last); }, kAddNs * double(work) / double(b.rows));
   }
 }
 void run_index_backward(const Call& c, std::span<Tensor> out) {

@@ -54,7 +54,7 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
   const int64_t count = matrix ? y.numel() / matrix : 0;
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, matrix) / std::max<int64_t>(1, first.k));
   std::atomic<bool> out_of_memory = false;  // a task must not throw
-  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+  const auto products = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       GemmArgs g = first;
       int64_t rest = i, oa = 0, ob = 0;
@@ -70,7 +70,8 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
         gemm(g);
       } catch (const std::bad_alloc&) { out_of_memory = true; }
     }
-  });
+  };
+  parallel_for(count, grain, products, double(matrix) * double(first.k) * kWorkNs);
   if (out_of_memory) throw std::bad_alloc();
 }
 

@@ -149,8 +149,11 @@ void checked_normal(Generator& g, T* out, int64_t n, double mean, double std, bo
   g.uniform(out, n);
   T tail[16];  // overwrites the last 16 when they are not a block of their own
   if (n % 16 != 0) g.uniform(tail, 16);
+  constexpr double kNormalNs = 2;
   const T m = static_cast<T>(mean), s = static_cast<T>(std);
-  parallel_for(n / 16, 1024, [=](int64_t begin, int64_t end) { box_muller(out + 16 * begin, end - begin, m, s); });
+  parallel_for(
+      n / 16, 1024, [=](int64_t begin, int64_t end) { box_muller(out + 16 * begin, end - begin, m, s); },
+      16 * kNormalNs);
   if (n % 16 != 0) {
     box_muller(tail, 1, m, s);
     std::copy(tail, tail + 16, out + n - 16);
