@@ -14,7 +14,7 @@
 namespace tg {
 namespace {
 
-constexpr size_t kListBytes = 256 << 10;  // one list of one thread keeps no more than this, nor more than kListCount
+constexpr size_t kListBytes = 2 << 20;  // one list of one thread keeps no more than this, nor more than kListCount
 constexpr int64_t kListCount = 256;
 constexpr int64_t kReportBytes = 64 << 10;  // a thread reports its balance when it has moved this far
 
