@@ -44,24 +44,23 @@ def by_name(names_by_type):
 PARAMETERS = by_name(
     {
         "Tensor": "input target weight bias condition gradient index_select.index gather.index matmul.other "
-        "expand_as.other view_as.other",
+        "expand_as.other view_as.other adam_step_.step sgd_step_.step",
         "Sequence[Tensor]": "tensors params grads bufs exp_avgs exp_avg_sqs",
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
         "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none",
-        "float": "p from_ to mean std lr momentum dampening weight_decay beta1 beta2 eps adam_step_.step "
-        "linspace.start linspace.end",
+        "float": "p from_ to mean std eps linspace.start linspace.end",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode nesterov "
-        "maximize decoupled first",
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode",
         "str": "root reduction activation",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
         "_Array": "array",
         "Generator": "generator",
+        "_Options": "options",
         "bytes": "state",
         "type[Any]": "cls",
         "None": "mod",

@@ -37,6 +37,7 @@ template <class F>
 struct FunctionTraits;
 template <class R, class... A>
 struct FunctionTraits<R (*)(A...)> {
+  using Result = R;
   using Values = std::tuple<std::remove_cvref_t<A>...>;
   static constexpr int arity = sizeof...(A);
 };
@@ -70,7 +71,12 @@ struct Bound {
  private:
   template <size_t... I>
   static PyObject* invoke(PyObject** values, std::index_sequence<I...>) {
-    return to_python(Row::fn(convert<I>(values)...));
+    if constexpr (std::is_void_v<typename Traits::Result>) {
+      Row::fn(convert<I>(values)...);
+      Py_RETURN_NONE;
+    } else {
+      return to_python(Row::fn(convert<I>(values)...));
+    }
   }
   template <size_t I>
   static auto convert(PyObject** values) {

@@ -3,37 +3,107 @@
 #include "bindings/bindings.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace tg {
 namespace {
 
-struct sgd_step_ {
-  static constexpr const char *name = "sgd_step_",
-                              *params =
-                                  "params, grads, bufs, *, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, "
-                                  "nesterov=False, maximize=False, first=False";
-  static py::object run(const ops::TensorList& tensors, const ops::TensorList& grads, const ops::TensorList& bufs,
-                        double lr, double momentum, double dampening, double weight_decay, bool nesterov, bool maximize,
-                        bool first) {
-    ops::sgd_step_(tensors, grads, bufs, {lr, momentum, dampening, weight_decay, nesterov, maximize, first});
-    return py::none();
+// The options of a parameter group by name, read from its dict at every step. A tuple counts as its elements.
+class Options : public Cell {
+ public:
+  Options(py::dict group, const py::sequence& names) : group_(std::move(group)) {
+    for (const py::handle name : names) {
+      PyObject* const value = find(name.ptr());
+      options_.push_back(
+          {py::reinterpret_borrow<py::object>(name), is_list(value) ? PySequence_Fast_GET_SIZE(value) : 1});
+      values.resize(values.size() + static_cast<size_t>(options_.back().length));
+    }
+    refresh();
   }
-  static constexpr auto fn = &run;
+  ~Options() override {  // of a program, it may die without the GIL
+    const py::gil_scoped_acquire gil;
+    options_.clear();
+    group_ = py::object();
+  }
+  Options(const Options&) = delete;
+  Options& operator=(const Options&) = delete;
+
+  void refresh() override {
+    double* out = values.data();
+    for (const auto& [name, length] : options_) {
+      PyObject* const value = find(name.ptr());
+      if (PyFloat_CheckExact(value) && length == 1)
+        *out++ = PyFloat_AS_DOUBLE(value);
+      else
+        out = read(name, py::reinterpret_borrow<py::object>(value), length, out);
+    }
+  }
+
+ private:
+  struct Option {
+    py::object name;
+    Py_ssize_t length;
+  };
+
+  static bool is_list(PyObject* value) { return PyTuple_Check(value) || PyList_Check(value); }
+
+  PyObject* find(PyObject* name) const {
+    PyObject* const value = PyDict_GetItemWithError(group_.ptr(), name);
+    if (value) return value;
+    if (!PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, name);
+    throw py::error_already_set();
+  }
+
+  static double* read(const py::object& name, const py::object& value, Py_ssize_t length, double* out) {
+    if (!is_list(value.ptr()) && length == 1) {
+      *out = number(name, value);
+      return out + 1;
+    }
+    if (!is_list(value.ptr()) || PySequence_Fast_GET_SIZE(value.ptr()) != length) {
+      throw TypeError("option " + std::string(py::repr(name)) + " must be " + std::to_string(length) +
+                      " numbers, got " + std::string(py::repr(value)));
+    }
+    const py::tuple items(value);  // of a list, a copy that stays as long
+    for (const py::handle item : items) *out++ = number(name, item);
+    return out;
+  }
+
+  static double number(const py::object& name, py::handle value) {
+    PyObject* const o = value.ptr();
+    if (PyFloat_Check(o)) return PyFloat_AS_DOUBLE(o);
+    if (PyBool_Check(o)) return o == Py_True;
+    if (is_tensor(o) && unwrap(o).numel() == 1) return unwrap(o).item_double();
+    const double v = PyLong_CheckExact(o) ? PyLong_AsDouble(o) : PyFloat_AsDouble(o);
+    if (v != -1 || !PyErr_Occurred()) return v;
+    py::error_already_set error;
+    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw error;
+    throw TypeError("option " + std::string(py::repr(name)) + " must be a number, got " + std::string(py::repr(value)));
+  }
+
+  py::object group_;
+  std::vector<Option> options_;
+};
+
+}  // namespace
+
+template <>
+struct FromPython<std::shared_ptr<Cell>> {
+  static std::shared_ptr<Cell> convert(const Argument& a) {
+    if (!py::isinstance<Options>(a.value)) a.fail("options");
+    return py::cast<std::shared_ptr<Options>>(py::handle(a.value));
+  }
+};
+
+namespace {
+
+struct sgd_step_ {
+  static constexpr const char *name = "sgd_step_", *params = "params, grads, bufs, step, options";
+  static constexpr auto fn = &ops::sgd_step_;
 };
 
 struct adam_step_ {
-  static constexpr const char *name = "adam_step_",
-                              *params =
-                                  "params, grads, exp_avgs, exp_avg_sqs, *, step, lr, beta1=0.9, beta2=0.999, "
-                                  "eps=1e-08, weight_decay=0.0, decoupled=False, maximize=False";
-  static py::object run(const ops::TensorList& tensors, const ops::TensorList& grads, const ops::TensorList& exp_avgs,
-                        const ops::TensorList& exp_avg_sqs, double step, double lr, double beta1, double beta2,
-                        double eps, double weight_decay, bool decoupled, bool maximize) {
-    ops::adam_step_(tensors, grads, exp_avgs, exp_avg_sqs,
-                    {step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize});
-    return py::none();
-  }
-  static constexpr auto fn = &run;
+  static constexpr const char *name = "adam_step_", *params = "params, grads, exp_avgs, exp_avg_sqs, step, options";
+  static constexpr auto fn = &ops::adam_step_;
 };
 
 const Tensor& tensor_at(const py::list& list, Py_ssize_t i) {
@@ -74,14 +144,16 @@ struct same_objects {
 }  // namespace
 
 void bind_optim(py::module_& m) {
-  add_functions(m,
-                {function<sgd_step_>("One SGD step over lists of tensors, in place. bufs is empty without momentum; "
-                                     "`first` sets the buffers."),
-                 function<adam_step_>("One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` is 1 "
-                                      "for the first."),
-                 function<with_gradients>("The tensors of a list that have a gradient, and their gradients: two lists, "
-                                          "the first the given one where all have."),
-                 function<same_objects>("Whether two lists hold the same objects in the same order.")});
+  py::class_<Options, std::shared_ptr<Options>>(m, "_Options", "The options of a parameter group that a step reads.")
+      .def(py::init<py::dict, py::sequence>(), "group"_a, "names"_a);
+  add_functions(
+      m, {function<sgd_step_>("One SGD step over lists of tensors, in place. bufs is empty without momentum; the "
+                              "first step sets them. `step` counts."),
+          function<adam_step_>("One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` "
+                               "counts."),
+          function<with_gradients>("The tensors of a list that have a gradient, and their gradients: two lists, "
+                                   "the first the given one where all have."),
+          function<same_objects>("Whether two lists hold the same objects in the same order.")});
 }
 
 }  // namespace tg

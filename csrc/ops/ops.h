@@ -107,17 +107,10 @@ Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator);
 Tensor randperm(int64_t n, Generator* generator);
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
 
-// optim.cpp
-struct SgdOptions {
-  double lr, momentum, dampening, weight_decay;
-  bool nesterov, maximize, first;
-};
-struct AdamOptions {
-  double step, lr, beta1, beta2, eps, weight_decay;
-  bool decoupled, maximize;
-};
-void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const SgdOptions& options);
+// optim.cpp: `step` holds the number of steps so far, and is raised by one; options->values as said there.
+void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const Tensor& step,
+               const std::shared_ptr<Cell>& options);
 void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
-                const TensorList& exp_avg_sqs, const AdamOptions& options);
+                const TensorList& exp_avg_sqs, const Tensor& step, const std::shared_ptr<Cell>& options);
 
 }  // namespace tg::ops

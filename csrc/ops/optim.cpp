@@ -36,28 +36,52 @@ void for_chunks(std::span<const Tensor> params, F&& body) {
 
 void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static_cast<int64_t>(itemsize(t.dtype())); }
 
-// Inputs: n parameters, n gradients, and the state, list after list; attrs.integer[0] = n, attrs.pointer the options.
-void run_sgd(const Call& c, std::span<Tensor>) {
-  const auto n = static_cast<size_t>(c.attrs.integer[0]);
-  const auto& o = *static_cast<const ops::SgdOptions*>(c.attrs.pointer);
-  const SgdArgs args = {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, o.maximize, o.first};
-  for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
-    void* buf = c.in.size() > 2 * n ? element(c.in[2 * n + i], at) : nullptr;
-    kernels().optim.sgd[float_index(c.in[i])](m, element(c.in[i], at), element(c.in[n + i], at), buf, &args);
-  });
-}
-constexpr Op kSgd = {"sgd_step_", nullptr, nullptr, run_sgd, nullptr, {0}, 1, true};
+// Inputs: n parameters, n gradients, and the state, list after list; last the number of steps so far, of shape ().
+// attrs.integer[0] = n, attrs.cell the options. All but the gradients is written.
+bool writes(const Call& c, int input) { return input / c.attrs.integer[0] != 1; }
 
-void run_adam(const Call& c, std::span<Tensor>) {
+constexpr Op optimizer_op(const char* name, void (*run)(const Call&, std::span<Tensor>)) {
+  return {name, nullptr, nullptr, run, nullptr, {0}, 1, true, nullptr, writes};
+}
+
+// Raises the number of steps, and returns it: 1 at the first step.
+double count_step(const Call& c) {
+  const Tensor& t = c.in.back();
+  return t.dtype() == DType::Float64 ? *t.data<double>() += 1 : *t.data<float>() += 1;
+}
+
+// kernel[dtype](n, elements of each list..., &args) over all the parameters; null for lists from `present` on.
+template <size_t... list, class Kernel, class Args>
+void update(const Call& c, const Kernel* kernel, const Args& args, std::index_sequence<list...>, size_t present) {
   const auto n = static_cast<size_t>(c.attrs.integer[0]);
-  const auto& o = *static_cast<const ops::AdamOptions*>(c.attrs.pointer);
-  const AdamArgs args = {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.step, o.decoupled, o.maximize};
   for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
-    kernels().optim.adam[float_index(c.in[i])](m, element(c.in[i], at), element(c.in[n + i], at),
-                                               element(c.in[2 * n + i], at), element(c.in[3 * n + i], at), &args);
+    kernel[float_index(c.in[i])](m, (list < present ? element(c.in[list * n + i], at) : nullptr)..., &args);
   });
 }
-constexpr Op kAdam = {"adam_step_", nullptr, nullptr, run_adam, nullptr, {0}, 1, true};
+template <size_t lists, class Kernel, class Args>
+void update(const Call& c, const Kernel* kernel, const Args& args, size_t present = lists) {
+  update(c, kernel, args, std::make_index_sequence<lists>{}, present);
+}
+
+// State: with momentum, its buffer. Options: lr, momentum, dampening, weight_decay, nesterov, maximize.
+void run_sgd(const Call& c, std::span<Tensor>) {
+  const double* o = c.attrs.cell->values.data();
+  const bool momentum = o[1] != 0;
+  if (momentum && c.in.size() < 3 * static_cast<size_t>(c.attrs.integer[0]) + 1) {
+    throw std::invalid_argument("sgd_step_: a momentum needs momentum buffers");
+  }
+  const SgdArgs args = {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, count_step(c) == 1};
+  update<3>(c, kernels().optim.sgd, args, momentum ? 3 : 2);
+}
+constexpr Op kSgd = optimizer_op("sgd_step_", run_sgd);
+
+// State: the moments. Options: lr, betas, eps, weight_decay, decoupled_weight_decay, maximize.
+void run_adam(const Call& c, std::span<Tensor>) {
+  const double* o = c.attrs.cell->values.data();
+  const AdamArgs args = {o[0], o[1], o[2], o[3], o[4], count_step(c), o[5] != 0, o[6] != 0};
+  update<4>(c, kernels().optim.adam, args);
+}
+constexpr Op kAdam = optimizer_op("adam_step_", run_adam);
 
 void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
   if (s.shape() == p.shape() && s.dtype() == p.dtype()) return;
@@ -65,13 +89,27 @@ void check_state(const char* op, const Tensor& p, const Tensor& s, const char* w
                               describe(p));
 }
 
-// Checks the lists, runs the step, and raises the version of everything that was written.
-void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, const void* options) {
+void check_step(const char* op, const Tensor& t) {
+  if (!t || !is_float(t.dtype()) || t.rank() != 0 || t->storage->read_only) {
+    throw std::invalid_argument(std::string(op) + ": step must be a float tensor of shape (), got " +
+                                (t ? describe(t) : "None"));
+  }
+}
+
+// Checks the lists, runs the step with `count` options, and raises the version of everything that was written.
+void execute_step(const Op& op, std::initializer_list<const ops::TensorList*> lists, const Tensor& steps,
+                  const std::shared_ptr<Cell>& options, size_t count) {
   const ops::TensorList& params = **lists.begin();
   if (params.empty()) return;
+  options->refresh();
+  if (options->values.size() != count) {
+    throw std::invalid_argument(std::string(op.name) + ": expected " + std::to_string(count) +
+                                " numbers among the options, got " + std::to_string(options->values.size()));
+  }
+  check_step(op.name, steps);
   GradMode off(false);
   std::vector<Tensor> in;
-  in.reserve(lists.size() * params.size());
+  in.reserve(lists.size() * params.size() + 1);
   std::vector<std::pair<Tensor, Tensor>> write_back;  // (target, contiguous copy)
   size_t list = 0;
   for (const ops::TensorList* tensors : lists) {
@@ -93,9 +131,11 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
     }
     ++list;
   }
+  in.push_back(steps);
+  ++steps->storage->version;
   Attrs attrs;
   attrs.integer[0] = static_cast<int64_t>(params.size());
-  attrs.pointer = options;
+  attrs.cell = options;
   execute_in_place(op, in, attrs);
   for (const auto& [target, copy] : write_back) ops::copy_(target, copy);
 }
@@ -104,16 +144,17 @@ void step(const Op& op, std::initializer_list<const ops::TensorList*> lists, con
 
 namespace ops {
 
-void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const SgdOptions& options) {
+void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const Tensor& step,
+               const std::shared_ptr<Cell>& options) {
   if (bufs.empty())
-    step(kSgd, {&params, &grads}, &options);
+    execute_step(kSgd, {&params, &grads}, step, options, 6);
   else
-    step(kSgd, {&params, &grads, &bufs}, &options);
+    execute_step(kSgd, {&params, &grads, &bufs}, step, options, 6);
 }
 
 void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
-                const TensorList& exp_avg_sqs, const AdamOptions& options) {
-  step(kAdam, {&params, &grads, &exp_avgs, &exp_avg_sqs}, &options);
+                const TensorList& exp_avg_sqs, const Tensor& step, const std::shared_ptr<Cell>& options) {
+  execute_step(kAdam, {&params, &grads, &exp_avgs, &exp_avg_sqs}, step, options, 7);
 }
 
 }  // namespace ops

@@ -1,5 +1,6 @@
 // Op: what execute() and the tape know of an operation. One row of ops.def leads to one Op.
 #pragma once
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -9,6 +10,13 @@ namespace tg {
 
 struct Backward;
 
+// Numbers that live outside the program, e.g. an optimizer's options: read anew at every run of a captured program.
+struct Cell {
+  std::vector<double> values;
+  virtual void refresh() {}
+  virtual ~Cell() = default;
+};
+
 // The arguments of an op that are not tensors. Each op says in its file which of them it uses.
 struct Attrs {
   Dims dims, dims2;
@@ -17,7 +25,8 @@ struct Attrs {
   DType dtype = DType::Float32;
   bool flag = false;
   std::vector<int64_t> list;
-  const void* pointer = nullptr;  // for ops that are run once and never recorded (optimizer arguments, generators)
+  std::shared_ptr<Cell> cell;
+  const void* pointer = nullptr;  // generators only: not owned, for ops that the tape never records
 };
 
 extern const Attrs kNoAttrs;
@@ -48,8 +57,9 @@ struct Op {
   void (*vjp)(Backward&);                           // null: no gradient flows
   unsigned saves[3] = {0, 0, 0};                    // for the gradient of input 0, 1, and 2 or later
   int outputs = 1;
-  bool in_place = false;                   // run() writes input 0 (or more); no output of its own
-  int64_t (*work)(const Call&) = nullptr;  // scalar operations, where that is far from the bytes touched
+  bool in_place = false;                             // run() writes input 0 (or more); no output of its own
+  int64_t (*work)(const Call&) = nullptr;            // scalar operations, where that is far from the bytes touched
+  bool (*writes)(const Call&, int input) = nullptr;  // for in_place ops that write more than input 0
 };
 
 }  // namespace tg

@@ -582,6 +582,9 @@ class _ModuleBase:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
 
+class _Options:
+    """The options of a parameter group that a step reads."""
+
 class dtype:
     """The type of a tensor's elements, e.g. tapegrad.float32."""
 
@@ -618,17 +621,10 @@ def adam_step_(
     grads: Sequence[Tensor],
     exp_avgs: Sequence[Tensor],
     exp_avg_sqs: Sequence[Tensor],
-    *,
-    step: builtins.float,
-    lr: builtins.float,
-    beta1: builtins.float = 0.9,
-    beta2: builtins.float = 0.999,
-    eps: builtins.float = 1e-08,
-    weight_decay: builtins.float = 0.0,
-    decoupled: builtins.bool = False,
-    maximize: builtins.bool = False,
+    step: Tensor,
+    options: _Options,
 ) -> None:
-    """One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` is 1 for the first."""
+    """One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` counts."""
 
 def add(input: Tensor, other: _Operand) -> Tensor:
     """a + b; logical or for bool."""
@@ -972,16 +968,11 @@ def sgd_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
     bufs: Sequence[Tensor],
-    *,
-    lr: builtins.float,
-    momentum: builtins.float = 0.0,
-    dampening: builtins.float = 0.0,
-    weight_decay: builtins.float = 0.0,
-    nesterov: builtins.bool = False,
-    maximize: builtins.bool = False,
-    first: builtins.bool = False,
+    step: Tensor,
+    options: _Options,
 ) -> None:
-    """One SGD step over lists of tensors, in place. bufs is empty without momentum; `first` sets the buffers."""
+    """One SGD step over lists of tensors, in place. bufs is empty without momentum; the first step sets them. `step`
+    counts."""
 
 def sigmoid(input: Tensor) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""

@@ -1,11 +1,11 @@
 """Adam and AdamW: steps scaled by running moments of the gradient."""
 
 from .. import _core
-from ._optimizer import Optimizer
+from ._fused import FusedOptimizer
 from ._sgd import check_not_negative
 
 
-class Adam(Optimizer):
+class Adam(FusedOptimizer):
     """Adam.
 
     With g = grad + weight_decay * p (grad negated to maximize), at the parameter's t-th step:
@@ -15,6 +15,9 @@ class Adam(Optimizer):
     lr, eps, weight_decay: >= 0; betas: in [0, 1); amsgrad is not available; else ValueError.
     Source: Kingma and Ba, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter, arXiv:1711.05101, for AdamW.
     """
+
+    _step_ = _core.adam_step_
+    _options = ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay", "maximize")
 
     def __init__(
         self,
@@ -48,50 +51,14 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, group, params, grads):
-        runs = self._cached(group, params)
-        if runs is None:
-            runs = self._runs(params)
-            self._remember(group, params, runs)
-        beta1, beta2 = group["betas"]
-        for members, step, exp_avgs, exp_avg_sqs in runs:
-            step.add_(1)
-            whole = len(members) == len(params)
-            _core.adam_step_(
-                params if whole else [params[i] for i in members],
-                grads if whole else [grads[i] for i in members],
-                exp_avgs,
-                exp_avg_sqs,
-                step=int(step.item()),
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                eps=group["eps"],
-                weight_decay=group["weight_decay"],
-                decoupled=group["decoupled_weight_decay"],
-                maximize=group["maximize"],
-            )
+    def _state_names(self, group):
+        return ("exp_avg", "exp_avg_sq")
 
-    def _runs(self, params):
-        """The parameters split by how many steps they have had: (positions, step, exp_avgs, exp_avg_sqs) each.
-
-        The parameters of a run share one step tensor, so that one addition counts for all of them.
-        """
-        by_step = {}
-        for i, param in enumerate(params):
-            state = self.state[param]
-            if not state:
-                value = param.detach()
-                state.update(step=0.0, exp_avg=_core.zeros_like(value), exp_avg_sq=_core.zeros_like(value))
-            by_step.setdefault(float(state["step"]), []).append(i)
-        runs = []
-        for count, members in by_step.items():
-            step = _core.tensor(count)
-            states = [self.state[params[i]] for i in members]
-            for state in states:
-                state["step"] = step
-            runs.append((members, step, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]))
-        return runs
+    def _prepare(self, state, param):
+        if not state:
+            value = param.detach()
+            state.update(step=0.0, exp_avg=_core.zeros_like(value), exp_avg_sq=_core.zeros_like(value))
+        return float(state["step"])
 
 
 class AdamW(Adam):

@@ -90,14 +90,8 @@ class Optimizer:
     def _update(self, group, params, grads):
         raise NotImplementedError(f"{type(self).__name__} does not define _update")
 
-    def _cached(self, group, params):
-        """What `_remember` was last given for this group, if it was for these very parameters; else None."""
-        known, value = self._cache.get(id(group), ([], None))
-        return value if _core._same_objects(known, params) else None
-
-    def _remember(self, group, params, value):
-        """Keep the state tensors of these parameters, listed as the fused step takes them, for the next steps."""
-        self._cache[id(group)] = list(params), value
+    def __getstate__(self):
+        return {**self.__dict__, "_cache": {}}  # copies find their own groups and state
 
     def state_dict(self):
         """{"state": {number: state of the parameter}, "param_groups": [...]}, parameters numbered in order.

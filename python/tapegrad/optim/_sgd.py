@@ -1,7 +1,7 @@
 """SGD: gradient descent with momentum."""
 
 from .. import _core
-from ._optimizer import Optimizer
+from ._fused import FusedOptimizer
 
 
 def check_not_negative(what, value):
@@ -10,7 +10,7 @@ def check_not_negative(what, value):
         raise ValueError(f"Invalid {what}: {value}")
 
 
-class SGD(Optimizer):
+class SGD(FusedOptimizer):
     """Stochastic gradient descent.
 
     With g = grad + weight_decay * p (grad negated to maximize):
@@ -19,6 +19,9 @@ class SGD(Optimizer):
     lr, momentum, weight_decay: >= 0; nesterov needs a momentum and no dampening; else ValueError.
     Source: Sutskever et al., ICML 2013, in the form of torch.optim.SGD.
     """
+
+    _step_ = _core.sgd_step_
+    _options = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
 
     def __init__(
         self,
@@ -46,37 +49,11 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, group, params, grads):
-        if group["momentum"] == 0:
-            _fused_step(group, params, grads, [], first=False)
-            return
-        buffers = self._cached(group, params)
-        if buffers is not None:
-            _fused_step(group, params, grads, buffers, first=False)
-            return
-        states = [self.state[param] for param in params]
-        fresh = [state.get("momentum_buffer") is None for state in states]
-        for state, param, is_fresh in zip(states, params, fresh, strict=True):
-            if is_fresh:
-                state["momentum_buffer"] = _core.empty_like(param.detach())
-        buffers = [state["momentum_buffer"] for state in states]
-        for first in (False, True):
-            chosen = [i for i, is_fresh in enumerate(fresh) if is_fresh is first]
-            if chosen:
-                _fused_step(group, *([values[i] for i in chosen] for values in (params, grads, buffers)), first=first)
-        self._remember(group, params, buffers)
+    def _state_names(self, group):
+        return ("momentum_buffer" if group["momentum"] != 0 else None,)
 
-
-def _fused_step(group, params, grads, buffers, first):
-    _core.sgd_step_(
-        params,
-        grads,
-        buffers,
-        lr=group["lr"],
-        momentum=group["momentum"],
-        dampening=group["dampening"],
-        weight_decay=group["weight_decay"],
-        nesterov=group["nesterov"],
-        maximize=group["maximize"],
-        first=first,
-    )
+    def _prepare(self, state, param):
+        if state.get("momentum_buffer") is not None:
+            return 1
+        state["momentum_buffer"] = _core.zeros_like(param.detach())
+        return 0

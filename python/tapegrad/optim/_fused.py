@@ -1,0 +1,54 @@
+"""FusedOptimizer: optimizers whose step over many parameters is one call of the extension."""
+
+from .. import _core
+from ._optimizer import Optimizer
+
+
+class FusedOptimizer(Optimizer):
+    """Base class: calls `_step_(params, grads, *lists of state, step, options)` for parameters with one step count.
+
+    A subclass names the function `_step_`, the options it reads, in its order, and a parameter's state tensors.
+    """
+
+    _step_ = None
+    _options = ()
+
+    def _state_names(self, group):
+        """The names of a parameter's state tensors, in the order of `_step_`; None for a list that stays empty."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _state_names")
+
+    def _prepare(self, state, param):
+        """Make a parameter's state tensors where they are missing; the number of steps the parameter has had."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _prepare")
+
+    def _update(self, group, params, grads):
+        names = self._state_names(group)
+        known_params, known_names, options, runs = self._cache.get(id(group), ((), None, None, None))
+        if names != known_names or not _core._same_objects(known_params, params):
+            options, runs = _core._Options(group, self._options), self._runs(params, names)
+            self._cache[id(group)] = list(params), names, options, runs
+        for members, lists, step in runs:
+            if len(members) == len(params):
+                self._step_(params, grads, *lists, step, options)
+            else:
+                self._step_([params[i] for i in members], [grads[i] for i in members], *lists, step, options)
+
+    def _runs(self, params, names):
+        """The parameters split by how many steps they have had: (positions, lists of state, step) each.
+
+        The parameters of a run share one step tensor, which the extension counts up.
+        """
+        if not any(names):
+            return [(range(len(params)), [[] for _ in names], _core.tensor(0.0))]
+        by_step = {}
+        for i, param in enumerate(params):
+            by_step.setdefault(self._prepare(self.state[param], param), []).append(i)
+        runs = []
+        for count, members in by_step.items():
+            step = _core.tensor(float(count))
+            states = [self.state[params[i]] for i in members]
+            for state in states:
+                if "step" in state:
+                    state["step"] = step
+            runs.append((members, [[state[name] for state in states] if name else [] for name in names], step))
+        return runs
