@@ -16,7 +16,7 @@ from op_cases import CASES
 REPO = Path(__file__).resolve().parent.parent
 CSRC = REPO / "csrc"
 PACKAGE = REPO / "python" / "tapegrad"
-# bindings -> {ops, tape}; ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and
+# bindings -> {program, ops, tape}; program -> ops; ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and
 # everybody may read the list of ops.
 OP_LIST = "ops/ops.def"
 MAY_INCLUDE = {
@@ -25,7 +25,8 @@ MAY_INCLUDE = {
     "threads": {"tensor"},
     "tape": {"tensor", "kernels", "threads"},
     "ops": {"tape", "kernels", "threads", "tensor"},
-    "bindings": {"ops", "tape", "kernels", "threads", "tensor"},
+    "program": {"ops", "tape", "kernels", "threads", "tensor"},
+    "bindings": {"program", "ops", "tape", "kernels", "threads", "tensor"},
 }
 SOURCES = sorted(p for p in CSRC.rglob("*") if p.suffix in (".h", ".cpp", ".def"))
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)

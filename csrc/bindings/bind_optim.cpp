@@ -1,6 +1,7 @@
 // Optimizer steps over lists of tensors, and what their Python side asks of its lists of parameters.
 #include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -118,7 +119,7 @@ struct with_gradients {
     py::list all(tensors), grads, having;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(all.ptr()); ++i) {
       const Tensor& t = tensor_at(all, i);
-      if (t->grad) grads.append(Tensor(t->grad));
+      if (const Ref<TensorImpl>& grad = grad_of(*t.ref())) grads.append(Tensor(grad));
     }
     if (grads.size() == all.size()) return py::make_tuple(all, grads);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(all.ptr()); ++i) {

@@ -13,6 +13,7 @@ void create_module_base(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_create(pybind11::module_& m);
 void bind_tape(pybind11::module_& m);
+void bind_program(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);
 
 }  // namespace tg

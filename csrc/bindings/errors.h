@@ -6,7 +6,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "tape/recorder.h"
+
 namespace tg {
+
+inline PyObject* capture_error = nullptr;  // tapegrad.CaptureError, set by bind_program()
 
 struct TypeError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -44,9 +48,9 @@ inline void set_python_error(const char* op) noexcept {
     PyErr_SetString(PyExc_IndexError, naming(op, e.what()).c_str());
   } catch (const std::invalid_argument& e) {
     PyErr_SetString(PyExc_ValueError, naming(op, e.what()).c_str());
-  } catch (const std::exception& e) { PyErr_SetString(PyExc_RuntimeError, naming(op, e.what()).c_str()); } catch (...) {
-    PyErr_SetString(PyExc_RuntimeError, naming(op, "unknown C++ exception").c_str());
-  }
+  } catch (const CaptureError& e) { PyErr_SetString(capture_error, e.what()); } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, naming(op, e.what()).c_str());
+  } catch (...) { PyErr_SetString(PyExc_RuntimeError, naming(op, "unknown C++ exception").c_str()); }
 }
 
 // Runs f; on an exception sets the Python error and returns `failed`.

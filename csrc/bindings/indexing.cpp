@@ -4,6 +4,7 @@
 #include "bindings/convert.h"
 #include "bindings/numpy_interop.h"
 #include "bindings/tensor_members.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -38,6 +39,7 @@ std::optional<bool> scalar_mask(PyObject* o) {
   if (!is_tensor(o)) return std::nullopt;
   const Tensor& t = unwrap(o);
   if (t.rank() != 0 || t.dtype() != DType::Bool) return std::nullopt;
+  refuse_reading(t, "use as a mask");
   return t.item_int64() != 0;
 }
 
@@ -119,6 +121,7 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
   } else if (is_tensor(o)) {
     const Tensor& t = unwrap(o);
     if (t.rank() == 0 && is_integral(t.dtype()) && t.dtype() != DType::Bool) {
+      refuse_reading(t, "use as an index of a view");
       x.view = ops::select(x.view, dim, t.item_int64());
       return;
     }
@@ -223,7 +226,9 @@ PyObject* tensor_iter(PyObject* self) {
 int tensor_contains(PyObject* self, PyObject* value) {
   return guarded(-1, [&] {
     if (!is_operand(value)) throw TypeError("'in' compares elements with a number or tensor");
-    return ops::any(ops::eq(unwrap(self), to_operand(value))).item_int64() != 0 ? 1 : 0;
+    const Tensor found = ops::any(ops::eq(unwrap(self), to_operand(value)));
+    refuse_reading(found, "'in'");
+    return found.item_int64() != 0 ? 1 : 0;
   });
 }
 

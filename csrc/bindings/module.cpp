@@ -87,5 +87,6 @@ PYBIND11_MODULE(_core, m) {
   tg::bind_create(m);
   tg::bind_tape(m);
   tg::bind_optim(m);
+  tg::bind_program(m);
   tg::bind_runtime(m);
 }

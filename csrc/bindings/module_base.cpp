@@ -1,5 +1,7 @@
 // The base of nn.Module: calling an instance calls its forward().
 #include "bindings/bindings.h"
+#include "bindings/used_objects.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -10,6 +12,8 @@ PyObject* forward = nullptr;  // the name
 
 // In C++ the usual call, of positional arguments, needs no tuple, no dict and no Python frame of its own.
 PyObject* call(PyObject* self, PyObject* args, PyObject* keywords) {
+  if (recorder) [[unlikely]]
+    note_use(self);
   constexpr Py_ssize_t kMost = 6;
   const Py_ssize_t n = PyTuple_GET_SIZE(args);
   if (n > kMost || (keywords && PyDict_GET_SIZE(keywords))) {

@@ -1,5 +1,6 @@
 // Nested lists of Python numbers to tensors and back.
 #include "bindings/convert.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -86,6 +87,7 @@ Tensor tensor_from_nested(PyObject* data, ops::MaybeDType dtype) {
 }
 
 py::object nested_from_tensor(const Tensor& t) {
+  refuse_reading(t, "tolist()");
   return dispatch_stored(
       t.dtype(), [&](auto tag) { return py::reinterpret_steal<py::object>(nested(t, 0, t.data<decltype(tag)>())); });
 }

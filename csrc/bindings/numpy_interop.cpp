@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "bindings/arg_parser.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -109,6 +110,7 @@ py::object owner_of(const Ref<Storage>& s) {
 }  // namespace
 
 py::object numpy_from_tensor(const Tensor& t) {
+  refuse_reading(t, "numpy()");
   const auto item = static_cast<py::ssize_t>(itemsize(t.dtype()));
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (int64_t s : t.strides()) strides.push_back(s * item);

@@ -3,6 +3,7 @@
 
 #include "bindings/arg_parser.h"
 #include "bindings/numpy_interop.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -70,6 +71,7 @@ struct item_method {
     if (t.numel() != 1) {
       throw std::invalid_argument("item: only a tensor of one element has an item, got shape " + to_string(t.shape()));
     }
+    refuse_reading(t, "item()");
     if (t.dtype() == DType::Bool) return py::bool_(t.item_int64() != 0);
     if (is_float(t.dtype())) return py::float_(t.item_double());
     return py::int_(t.item_int64());
@@ -206,7 +208,10 @@ PyObject* get_dtype(const Tensor& t) { return Py_NewRef(dtype_object(t.dtype()))
 PyObject* get_ndim(const Tensor& t) { return PyLong_FromLong(t.rank()); }
 PyObject* get_requires_grad(const Tensor& t) { return PyBool_FromLong(t.requires_grad()); }
 PyObject* get_is_leaf(const Tensor& t) { return PyBool_FromLong(!t->grad_fn); }
-PyObject* get_grad(const Tensor& t) { return t->grad ? wrap(Tensor(t->grad)) : Py_NewRef(Py_None); }
+PyObject* get_grad(const Tensor& t) {
+  const Ref<TensorImpl>& grad = grad_of(*t.ref());
+  return grad ? wrap(Tensor(grad)) : Py_NewRef(Py_None);
+}
 PyObject* get_grad_fn(const Tensor& t) {
   if (!t->grad_fn) return Py_NewRef(Py_None);
   const Node& n = static_cast<const Node&>(*t->grad_fn);
@@ -233,11 +238,11 @@ const Tensor& tensor_value(PyObject* value, const char* attribute) {
   return unwrap(value);
 }
 
-int set_grad(PyObject* self, PyObject* value, void*) {
+int assign_grad(PyObject* self, PyObject* value, void*) {
   return guarded(-1, [&] {
     const Tensor& t = unwrap(self);
     if (!value || value == Py_None) {
-      t->grad = {};
+      set_grad(*t.ref(), {});
       return 0;
     }
     const Tensor& g = tensor_value(value, "grad");
@@ -245,7 +250,7 @@ int set_grad(PyObject* self, PyObject* value, void*) {
       throw std::runtime_error("grad: a gradient " + describe(g) + " does not match the tensor " + describe(t));
     }
     if (g.is(t)) throw std::runtime_error("grad: a tensor cannot be its own gradient");
-    t->grad = g.ref();
+    set_grad(*t.ref(), g.ref());
     return 0;
   });
 }
@@ -329,7 +334,7 @@ PyGetSetDef* tensor_getset() {
       {"nbytes", get<get_nbytes>, nullptr, "Bytes of all elements.", nullptr},
       {"requires_grad", get<get_requires_grad>, set_requires_grad, "Whether operations on it are recorded.", nullptr},
       {"is_leaf", get<get_is_leaf>, nullptr, "True for tensors that no recorded operation made.", nullptr},
-      {"grad", get<get_grad>, set_grad, "The accumulated gradient, or None.", nullptr},
+      {"grad", get<get_grad>, assign_grad, "The accumulated gradient, or None.", nullptr},
       {"grad_fn", get<get_grad_fn>, nullptr, "The recorded operation that made it, or None.", nullptr},
       {"data", get<get_data>, set_data, "A tensor on the same memory, outside the graph.", nullptr},
       {"T", get<get_transposed>, nullptr, "A view with all dimensions in reverse order.", nullptr},

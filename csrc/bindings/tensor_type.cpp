@@ -6,6 +6,7 @@
 #include "bindings/bind_ops.h"
 #include "bindings/convert.h"
 #include "bindings/tensor_members.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -105,6 +106,7 @@ PyObject* positive(PyObject* a) {
 
 const Tensor& single_value(PyObject* o, const char* what) {
   const Tensor& t = unwrap(o);
+  refuse_reading(t, what);
   if (t.numel() == 1) return t;
   throw std::runtime_error(std::string(what) + ": a tensor of shape " + to_string(t.shape()) +
                            " has no single value; use any(), all() or index it");
@@ -131,6 +133,7 @@ PyObject* as_index(PyObject* o) {
     const Tensor& t = unwrap(o);
     if (t.numel() != 1 || is_float(t.dtype()))
       throw TypeError("only integer tensors of one element are an index, got " + describe(t));
+    refuse_reading(t, "use as a Python index");
     return PyLong_FromLongLong(t.item_int64());
   });
 }

@@ -3,6 +3,9 @@
 
 #include <new>
 #include <stdexcept>
+#include <utility>
+
+#include "tape/recorder.h"
 
 namespace tg {
 namespace {
@@ -12,15 +15,6 @@ DType default_float = DType::Float32;
 
 // Scalar operations above which other Python threads get a chance while the kernel runs (some 20 us).
 constexpr int64_t kReleaseGilAbove = 1 << 17;
-
-struct GilRelease {
-  explicit GilRelease(bool wanted) : state(wanted && gil.release ? gil.release() : nullptr) {}
-  ~GilRelease() {
-    if (state) gil.restore(state);
-  }
-  GilRelease(const GilRelease&) = delete;
-  void* state;
-};
 
 void run(const Call& call, std::span<Tensor> out) {
   int64_t work = 0;
@@ -72,6 +66,14 @@ void check_in_place(const Call& call, bool recording) {
 }  // namespace
 
 void set_gil_hooks(GilHooks hooks) { gil = hooks; }
+GilRelease::GilRelease(bool wanted) : state_(wanted && gil.release ? gil.release() : nullptr) {}
+GilRelease::~GilRelease() { pause(); }
+void GilRelease::pause() {
+  if (state_) gil.restore(std::exchange(state_, nullptr));
+}
+void GilRelease::resume() {
+  if (gil.release) state_ = gil.release();
+}
 DType default_dtype() { return default_float; }
 void set_default_dtype(DType t) {
   if (!is_float(t))
@@ -99,7 +101,10 @@ void execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs, std::
     OutSpec specs[kMaxOutputs];
     op.infer(call, specs);
     for (int i = 0; i < op.outputs; ++i) out[static_cast<size_t>(i)] = Tensor::empty(specs[i].shape, specs[i].dtype);
-    run(call, out.first(static_cast<size_t>(op.outputs)));
+    const std::span<Tensor> made = out.first(static_cast<size_t>(op.outputs));
+    if (recorder) [[unlikely]]
+      recorder->record(call, made);
+    run(call, made);
   }
   if (wants_gradient(call) && is_float(out[0].dtype())) record(call, out);
 }
@@ -123,6 +128,8 @@ void execute_in_place(const Op& op, std::span<const Tensor> in, const Attrs& att
                                to_string(spec[0].shape) + " does not fit in place into " + describe(self));
     }
   }
+  if (recorder) [[unlikely]]
+    recorder->record(call, {});
   if (!recording) {
     run(call, std::span<Tensor>(&self, 1));
     ++self->storage->version;

@@ -33,6 +33,17 @@ struct GilHooks {
   void (*restore)(void*);
 };
 void set_gil_hooks(GilHooks hooks);
+class GilRelease {  // scoped
+ public:
+  explicit GilRelease(bool wanted);
+  ~GilRelease();
+  GilRelease(const GilRelease&) = delete;
+  void pause();  // takes it back for a while
+  void resume();
+
+ private:
+  void* state_;
+};
 
 DType default_dtype();
 void set_default_dtype(DType t);

@@ -4,6 +4,7 @@
 
 #include "ops/index.h"
 #include "ops/ops.h"
+#include "tape/recorder.h"
 
 namespace tg {
 namespace {
@@ -166,6 +167,7 @@ std::vector<int64_t> chunk_starts(const Tensor& x) {
 }
 
 void infer_nonzero(const Call& c, OutSpec* out) {
+  refuse_reading(c.in[0], "nonzero() (or by indexing with a mask), whose result has a size that depends on it");
   *out = {{chunk_starts(c.in[0]).back(), c.in[0].rank()}, DType::Int64};
 }
 void run_nonzero(const Call& c, std::span<Tensor> out) {

@@ -60,6 +60,9 @@ struct Op {
   bool in_place = false;                             // run() writes input 0 (or more); no output of its own
   int64_t (*work)(const Call&) = nullptr;            // scalar operations, where that is far from the bytes touched
   bool (*writes)(const Call&, int input) = nullptr;  // for in_place ops that write more than input 0
+  bool overwrites = false;                           // in place: what input 0 held does not matter
+
+  bool writes_input(const Call& c, int input) const { return writes ? writes(c, input) : input == 0; }
 };
 
 }  // namespace tg

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "tape/recorder.h"
 #include "tape/tape.h"
 
 namespace tg {
@@ -134,13 +135,13 @@ class Sweep {
 
   void deliver_leaf(const Ref<TensorImpl>& leaf, Tensor g) {
     if (into_.empty()) {
-      Tensor total(leaf->grad);
+      Tensor total(grad_of(*leaf));
       bool in_place = total && total.contiguous();
       if (total)
         add(total, in_place, g);
       else
         total = own(std::move(g));
-      leaf->grad = total.ref();
+      set_grad(*leaf, total.ref());
       return;
     }
     bool owned = false;

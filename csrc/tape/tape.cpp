@@ -2,6 +2,9 @@
 #include "tape/tape.h"
 
 #include <stdexcept>
+#include <utility>
+
+#include "tape/recorder.h"
 
 namespace tg {
 namespace {
@@ -43,6 +46,34 @@ const Tensor& checked(const Node& node, const Saved& s, const char* what) {
 }  // namespace
 
 constinit thread_local bool grad_mode = true;
+constinit thread_local Recorder* recorder = nullptr;
+
+CapturePause::CapturePause() : recorder_(std::exchange(recorder, nullptr)) {
+  if (recorder_) storage_watch = nullptr;
+}
+CapturePause::~CapturePause() {
+  if (!recorder_) return;
+  recorder = recorder_;
+  storage_watch = recorder_;
+}
+
+const Ref<TensorImpl>& grad_of(TensorImpl& leaf) {
+  if (recorder) [[unlikely]]
+    recorder->read_grad(leaf);
+  if (leaf.grad_elided) {
+    throw std::runtime_error("grad: the gradient of the " + describe(Tensor(Ref(&leaf))) +
+                             " was used up by the optimizer of a compiled step and not stored; compile the step with "
+                             "keep_grads=True to read it, or call zero_grad() before the next backward()");
+  }
+  return leaf.grad;
+}
+
+void set_grad(TensorImpl& leaf, Ref<TensorImpl> grad) {
+  if (recorder) [[unlikely]]
+    recorder->write_grad(leaf);
+  leaf.grad = std::move(grad);
+  leaf.grad_elided = false;
+}
 
 void Node::release() {
   released = true;

@@ -9,6 +9,16 @@
 
 namespace tg {
 
+struct Storage;
+
+// Told of the storages that this thread makes, and of their end, while there is one.
+struct StorageWatch {
+  virtual ~StorageWatch() = default;
+  virtual void born(Storage& s) = 0;
+  virtual void died(const Storage& s) = 0;
+};
+extern constinit thread_local StorageWatch* storage_watch TG_STATIC_TLS;
+
 struct Storage {
   int64_t refs = 0;
   char* data = nullptr;
@@ -16,6 +26,7 @@ struct Storage {
   uint32_t version = 0;    // counts in-place writes; saved tensors compare it
   uint32_t exports = 0;    // references held by NumPy arrays, which have no history
   bool read_only = false;  // borrowed memory that must not be written
+  uint32_t mark = 0;       // nonzero: made under a watch, which numbers them
   void* owner = nullptr;   // of borrowed memory
   void (*release)(void* owner) = nullptr;
 
@@ -30,6 +41,8 @@ struct Storage {
     else
       s->data = block + kHeader;
     s->bytes = bytes;
+    if (storage_watch) [[unlikely]]
+      storage_watch->born(*s);
     return s;
   }
   static Ref<Storage> borrow(void* data, size_t bytes, bool read_only, void* owner, void (*release)(void*)) {
@@ -39,9 +52,13 @@ struct Storage {
     s->read_only = read_only;
     s->owner = owner;
     s->release = release;
+    if (storage_watch) [[unlikely]]
+      storage_watch->born(*s);
     return s;
   }
   static void destroy(Storage* s) {
+    if (s->mark && storage_watch) [[unlikely]]
+      storage_watch->died(*s);
     const bool together = !s->release && s->data == reinterpret_cast<char*>(s) + kHeader;
     if (s->release)
       s->release(s->owner);

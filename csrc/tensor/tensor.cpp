@@ -45,6 +45,8 @@ Tensor make_number(T value, DType dtype) {
 
 }  // namespace
 
+constinit thread_local StorageWatch* storage_watch = nullptr;
+
 void GraphNode::destroy(GraphNode* n) { graveyard<GraphNode>().bury(n); }
 
 void TensorImpl::destroy(TensorImpl* t) {

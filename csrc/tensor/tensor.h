@@ -43,6 +43,7 @@ struct TensorImpl {
   bool contiguous = true;
   bool requires_grad = false;   // set by the user on a leaf; a result has grad_fn instead
   bool wrapped_number = false;  // a Python number: promotes by category only
+  bool grad_elided = false;     // it has a gradient, but a compiled step used it up without storing it
   uint32_t layout = 0;          // counts replacements of .data by one of another shape, strides or dtype
   Dims shape, strides;
   Ref<GraphNode> grad_fn;

@@ -5,6 +5,7 @@ from . import autograd as autograd
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils
+from ._compile import compile as compile
 from ._core import *  # noqa: F403  (the tensor type, its dtypes, the generator and every op of ops.def)
 from ._core import __version__ as __version__
 from ._grad_mode import enable_grad as enable_grad

@@ -52,6 +52,10 @@ class Module(_core._ModuleBase):
 
     # Attributes
 
+    def _parts(self):
+        """What a captured program takes for granted of this module."""
+        return [self.training, *(self.__dict__[name] for name in self._kinds)]
+
     def __setattr__(self, name, value):
         if isinstance(value, (Parameter, Module)):
             kind = _MODULE if isinstance(value, Module) else _PARAMETER
@@ -63,9 +67,12 @@ class Module(_core._ModuleBase):
         if kind and value is not None and not (kind in (_BUFFER, _TRANSIENT) and isinstance(value, _core.Tensor)):
             wanted = {_PARAMETER: "nn.Parameter", _MODULE: "nn.Module"}.get(kind, "a tensor")
             raise TypeError(f"cannot assign '{type_name(value)}' as {kind} '{name}' ({wanted} or None expected)")
+        if kind or (name == "training" and self.__dict__.get(name) is not value):
+            _core._structure_changed()
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name):
+        _core._structure_changed()
         object.__delattr__(self, name)
         self.__dict__.get("_kinds", {}).pop(name, None)
 
@@ -73,6 +80,7 @@ class Module(_core._ModuleBase):
         if self._kinds.get(name, kind) != kind:
             del self._kinds[name]  # a name that changes its kind moves to the end of its new one
         self._kinds[name] = kind
+        _core._structure_changed()
         object.__setattr__(self, name, value)
 
     def _check_new_name(self, name, value, kind, cls):

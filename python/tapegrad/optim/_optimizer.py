@@ -57,6 +57,7 @@ class Optimizer:
             raise ValueError("a parameter appears twice in one parameter group")
         if not {id(param) for group in self.param_groups for param in group["params"]}.isdisjoint(ids):
             raise ValueError("some parameters appear in more than one parameter group")
+        _core._structure_changed()
         self.param_groups.append({**param_group, "params": params, **self._missing_options(param_group)})
 
     def _missing_options(self, group):
@@ -77,6 +78,7 @@ class Optimizer:
         closure: optional function that clears the gradients, computes the loss, calls backward and returns the loss,
         which step then returns.
         """
+        _core._note_use(self)
         loss = None
         if closure is not None:
             with enable_grad():
@@ -92,6 +94,10 @@ class Optimizer:
 
     def __getstate__(self):
         return {**self.__dict__, "_cache": {}}  # copies find their own groups and state
+
+    def _parts(self):
+        """What a captured program takes for granted of this optimizer."""
+        return [self.state, *chain.from_iterable([group, *group["params"]] for group in self.param_groups)]
 
     def state_dict(self):
         """{"state": {number: state of the parameter}, "param_groups": [...]}, parameters numbered in order.
@@ -135,6 +141,7 @@ class Optimizer:
                 raise ValueError(f"loaded state dict has state for parameter {number}, which is in none of its groups")
             param = params[number]
             state[param] = {name: _as_state(name, value, param, number) for name, value in entries.items()}
+        _core._structure_changed()
         self.state = state
         self._cache.clear()
         for own, loaded in zip(self.param_groups, groups, strict=True):

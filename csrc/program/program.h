@@ -1,0 +1,122 @@
+// Program: a captured run as a flat list of instructions over values, and its replay.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tape/tape.h"
+
+namespace tg {
+
+// A piece of memory of the captured run. The instructions' tensors see it through `storage`, a handle of the program's
+// own, so that a replay without the GIL counts no reference that others count.
+struct Value {
+  enum class Kind : uint8_t {
+    Argument,  // the memory of a tensor that each call brings along
+    State,     // memory that was there before: parameters, buffers, optimizer state
+    Constant,  // made during the capture, but by no instruction: Python numbers and lists, frozen as they were
+    Internal,  // made by an instruction
+  };
+  Kind kind = Kind::Internal;
+  bool written = false;                                                      // by an instruction
+  enum class Home : uint8_t { Arena, Output, Gradient } home = Home::Arena;  // Internal: whose memory it is
+  int argument = -1;                                                         // Argument: which
+  size_t bytes = 0;
+  Tensor source;  // State: a tensor on that memory. Constant: the values at capture
+  Ref<Storage> storage;
+  Ref<Storage> copy;       // Constant that the run writes to: where it does
+  std::vector<int> slots;  // the tensors over it
+  size_t arena_offset = 0;
+  // State, as the capture found `source`.
+  const char* data = nullptr;
+  uint32_t layout = 0;
+  bool requires_grad = false;
+};
+
+// A tensor over a value, as instructions read and write it. Offset in bytes.
+struct Slot {
+  int value = 0;
+  int64_t offset = 0;
+  Tensor tensor;
+};
+
+struct Instruction {
+  const Op* op = nullptr;
+  std::shared_ptr<const Attrs> attrs;  // null: none
+  std::vector<int> in, out;            // slots; no `out`: written in place
+  int file = -1, line = 0;             // of the Python code that ran it
+  const Attrs& arguments() const { return attrs ? *attrs : no_attrs(); }
+  bool in_place() const { return out.empty(); }
+};
+
+// What the run did to the .grad of a leaf.
+struct LeafGradient {
+  Ref<TensorImpl> leaf;
+  bool read = false;       // the value before the run matters: `before`
+  bool written = false;    // `after` is what the run leaves
+  Ref<TensorImpl> before;  // null: none
+  enum class After : uint8_t { None, Same, Made, Elided } after = After::None;
+  Ref<TensorImpl> tensor;  // Same: on memory that was there before. Made: the gradient as the last replay left it
+  int slot = -1;           // Made
+};
+
+// What a call returns for one of its tensors.
+struct Output {
+  enum class Kind : uint8_t { Argument, State, Made } kind = Kind::Made;
+  int argument = -1;     // the very argument
+  int slot = -1;         // a tensor over a value
+  Tensor tensor;         // State: the very tensor
+  bool aliases = false;  // over memory that the program does not make
+};
+
+class Program {
+ public:
+  // Reads what is outside anew. False where something that the capture took for granted is different now: capture
+  // again.
+  bool fits(std::span<const Tensor> arguments) const;
+  // Runs everything once. One call at a time; others wait.
+  std::vector<Tensor> replay(std::span<const Tensor> arguments);
+
+  // Filled by the capture and changed by the plan. Values and slots are never removed, only left unused.
+  std::vector<Value> values;
+  std::vector<Slot> slots;
+  std::vector<Instruction> instructions;
+  std::vector<LeafGradient> gradients;
+  std::vector<Output> outputs;
+  std::vector<std::string> files;
+  std::vector<Tensor> arguments;  // as they were at capture, without memory: shape, strides, dtype
+  size_t arena_bytes = 0;
+
+  void prepare();  // after the plan: lays out the arena, makes the tensors
+
+ private:
+  void plan_arena();
+  void bind(int value, char* base);
+  void bind_arguments(std::span<const Tensor> arguments);
+  void bind_outputs();
+  void bind_gradients();
+  void run_all();
+  void leave_gradients();
+  std::vector<Tensor> make_outputs(std::span<const Tensor> arguments);
+  Ref<Storage> storage_of(const Value& v, std::span<const Tensor> arguments) const;
+
+  // What a replay walks: the operands of all instructions lie one after another.
+  struct Step {
+    const Op* op;
+    const Attrs* attrs;
+    size_t first, inputs, outputs;
+    bool keeps_gil;
+  };
+  std::vector<Step> steps_;
+  std::vector<Tensor> operands_;
+  std::vector<std::pair<Cell*, uint64_t>> cells_;  // with which of their numbers are zero
+  std::vector<int> outputs_, restored_;  // values: that each call makes anew; constants that the run writes to
+  std::vector<Ref<Storage>> made_;       // the outputs' memory in this call
+  Ref<Storage> arena_;
+  bool releases_gil_ = false;
+  std::mutex mutex_;
+};
+
+}  // namespace tg

@@ -1,0 +1,146 @@
+"""compile(): captures what a function runs, once per signature of its arguments, and replays it in one C++ call."""
+
+import functools
+import os
+import warnings
+
+from . import _core
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_MOST_SIGNATURES = 64  # of one function, before the oldest is dropped
+_MOST_STATES = 8  # of modules and gradients, for one signature
+
+
+def compile(function=None, *, keep_grads=False, fallback=False):
+    """The function, captured at its first call and replayed afterwards.
+
+    A call runs the function once as it is while every operation, backward pass and optimizer step is recorded; later
+    calls with arguments of the same shapes, dtypes and other values run that record in C++, with the same results, bit
+    for bit. Parameters, buffers, optimizer state, learning rates and random streams are those of the program: read
+    them, change them, save and load them between calls.
+
+    function: takes and returns tensors, also in tuples, lists and dicts. Other arguments (numbers, strings, modules)
+        are part of the signature: each new value is captured anew.
+    keep_grads: store the gradients that an optimizer step in the function uses up. Without it, reading `.grad` of such
+        a parameter after a call is an error.
+    fallback: warn once and run the function uncompiled where it cannot be captured.
+
+    What the function reads from Python while it is captured (numbers, lists, the way its branches went) is frozen.
+    Raises CaptureError, which names the line, where the function reads a tensor's value (`.item()`, `bool()`,
+    `.numpy()`, a mask as index) or keeps a new tensor for the next call.
+    Results of a step that called backward() are outside the graph.
+    """
+    if function is None:
+        return functools.partial(compile, keep_grads=keep_grads, fallback=fallback)
+    if not callable(function):
+        raise TypeError(f"compile: expected a function, got {type(function).__name__}")
+    return Compiled(function, keep_grads, fallback)
+
+
+class Compiled:
+    """A function that `compile` has taken over. Calling it captures or replays."""
+
+    def __init__(self, function, keep_grads, fallback):
+        functools.update_wrapper(self, function, updated=())
+        self._function = function
+        self._keep_grads = keep_grads
+        self._fallback = fallback
+        self._programs = {}  # signature -> [_Captured]; an empty list: one capture came to nothing; None: uncompiled
+        self._warned = False
+
+    def __call__(self, *args, **kwargs):
+        signature = _core._sort_arguments(args, kwargs)
+        if signature is None:  # part of a larger capture
+            return self._function(*args, **kwargs)
+        key, tensors = signature
+        known = self._programs.get(key, ())
+        if known is None:
+            return self._function(*args, **kwargs)
+        for captured in known:
+            if captured.current():
+                outputs = captured.program.replay(tensors)
+                if outputs is not None:
+                    return captured.rebuild(outputs)
+        return self._capture(key, tensors, args, kwargs)
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def _capture(self, key, tensors, args, kwargs):
+        capture = _core._Capture(tensors, _PACKAGE, self._fallback)
+        try:
+            result = self._function(*args, **kwargs)
+            outputs = []
+            rebuild = _flatten(result, outputs)
+            program, problem, final, used = capture.finish(outputs, self._keep_grads)
+        finally:
+            capture.close()
+        if program is None:
+            self._give_up(key, problem, final)
+            return result
+        program.prepare()
+        if key not in self._programs and len(self._programs) >= _MOST_SIGNATURES:
+            self._warn(f"called with more than {_MOST_SIGNATURES} signatures; numbers that change belong in tensors")
+            del self._programs[next(iter(self._programs))]
+        known = self._programs.setdefault(key, [])
+        known.insert(0, _Captured(program, rebuild, used, (args, kwargs)))
+        del known[_MOST_STATES:]
+        return result
+
+    def _give_up(self, key, problem, final):
+        """A first call may make what later calls find, such as an optimizer's state; a second one may not."""
+        if not final and key not in self._programs:
+            self._programs[key] = []
+            return
+        if not self._fallback:
+            raise _core.CaptureError(self._message(problem))
+        self._programs[key] = None
+        self._warn(f"{problem}; it runs uncompiled")
+
+    def _message(self, text):
+        return f"{getattr(self._function, '__qualname__', self._function)}: {text}"
+
+    def _warn(self, text):
+        if not self._warned:
+            self._warned = True
+            warnings.warn(self._message(text), RuntimeWarning, stacklevel=5)
+
+
+class _Captured:
+    """A program with what it takes for granted of Python's objects."""
+
+    def __init__(self, program, rebuild, used, held):
+        self.program = program
+        self.rebuild = rebuild
+        self._held = held  # alive, so that no other object gets an id of the signature
+        self._used = list({id(o): o for o in used}.values())
+        self._parts = self._all_parts()
+        self._version = _core._structure_version()
+
+    def current(self):
+        """Whether modules and optimizers are as they were at capture."""
+        version = _core._structure_version()
+        if version != self._version:
+            if not _core._same_objects(self._all_parts(), self._parts):
+                return False
+            self._version = version
+        return True
+
+    def _all_parts(self):
+        return [part for used in self._used for part in used._parts()]
+
+
+def _flatten(result, tensors):
+    """Appends the tensors of a result to a list; returns the function that puts others into their places."""
+    if isinstance(result, _core.Tensor):
+        at = len(tensors)
+        tensors.append(result)
+        return lambda values: values[at]
+    if isinstance(result, (tuple, list)):
+        places = [_flatten(item, tensors) for item in result]
+        make = type(result)._make if hasattr(result, "_make") else type(result)
+        return lambda values: make([place(values) for place in places])
+    if isinstance(result, dict):
+        places = {key: _flatten(item, tensors) for key, item in result.items()}
+        return lambda values: type(result)((key, place(values)) for key, place in places.items())
+    return lambda values: result
