@@ -16,8 +16,8 @@ from op_cases import CASES
 REPO = Path(__file__).resolve().parent.parent
 CSRC = REPO / "csrc"
 PACKAGE = REPO / "python" / "tapegrad"
-# bindings -> {program, ops, tape}; program -> ops; ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and
-# everybody may read the list of ops.
+# bindings -> program -> ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and everybody
+# may read the list of ops.
 OP_LIST = "ops/ops.def"
 MAY_INCLUDE = {
     "tensor": set(),

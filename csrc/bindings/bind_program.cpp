@@ -108,7 +108,7 @@ struct sort_arguments {
   static py::bytes layout(const Tensor& t) {
     std::string s;
     const auto put = [&](int64_t v) { s.append(reinterpret_cast<const char*>(&v), sizeof v); };
-    put(static_cast<int64_t>(t.dtype()) * 2 + t->requires_grad);
+    put(static_cast<int64_t>(t.dtype()) * 2 + t.requires_grad());
     for (int64_t v : t.shape()) put(v);
     for (int64_t v : t.strides()) put(v);
     return py::bytes(s);

@@ -57,17 +57,26 @@ void Program::plan_arena() {
       last[v] = i;
     });
   }
-  const auto lives_here = [&](size_t v) {
-    return values[v].kind == Value::Kind::Internal && values[v].home == Value::Home::Arena;
-  };
+  const auto lives_here = [&](size_t v) { return values[v].in_arena(); };
+  // A constant is there from the beginning, and what a backward pass needs until the end: they run in any order.
+  for (size_t v = 0; v < values.size(); ++v) {
+    if (values[v].kind == Value::Kind::Constant && first[v] != kNever) first[v] = 0;
+    if (first[v] < forward_end() && last[v] >= forward_end()) last[v] = instructions.size();
+  }
   const auto bytes_of = [&](size_t v) { return std::max<size_t>((values[v].bytes + kAlign - 1) / kAlign, 1) * kAlign; };
   Places places;
+  const auto place = [&](size_t v) {
+    values[v].arena_offset = places.take(bytes_of(v));
+    arena_bytes = std::max(arena_bytes, values[v].arena_offset + bytes_of(v));
+  };
+  for (size_t v = 0; v < values.size(); ++v) {
+    if (values[v].kind == Value::Kind::Constant && lives_here(v) && first[v] == 0) place(v);
+  }
   for (size_t i = 0; i < instructions.size(); ++i) {
     for_values(i, [&](size_t v) {
-      if (first[v] != i || !lives_here(v)) return;
+      if (first[v] != i || !lives_here(v) || values[v].kind == Value::Kind::Constant) return;
       first[v] = kNever;  // an operand may come twice
-      values[v].arena_offset = places.take(bytes_of(v));
-      arena_bytes = std::max(arena_bytes, values[v].arena_offset + bytes_of(v));
+      place(v);
     });
     for_values(i, [&](size_t v) {
       if (last[v] != i || !lives_here(v)) return;

@@ -71,6 +71,12 @@ void Capture::born(Storage& s) {
 }
 void Capture::died(const Storage& s) { alive_.erase(s.mark); }
 
+void Capture::visit(const Node& node) {
+  if (node.sequence <= first_sequence_ && !failed_) {
+    refuse(std::string("backward() reaches ") + node.op->name + ", which ran before the call");
+  }
+}
+
 void Capture::refuse(const std::string& what) {
   if (failed_) return;
   failed_ = what + at(where_());
@@ -253,7 +259,7 @@ void Capture::finish_outputs(std::span<const Tensor> outputs) {
       if (v.kind == Value::Kind::Internal) {
         alive_.erase(t->storage->mark);
         if (v.home == Value::Home::Arena) v.home = Value::Home::Output;
-      } else if (v.kind == Value::Kind::State) {
+      } else if (v.kind == Value::Kind::State && !t->grad_fn) {
         o.kind = Output::Kind::State;
         o.tensor = t;
       }
@@ -289,6 +295,11 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
   }
   finish_gradients(keep_grads);
   finish_outputs(outputs);
+  finish_backward(outputs);
+  if (failed_) {
+    *problem = *failed_;
+    return nullptr;
+  }
   *problem = escaped();
   if (!problem->empty()) {  // perhaps only because a cycle has not been collected
     collect();
@@ -299,7 +310,7 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
   for (Tensor& t : program_->arguments) {  // only what fits() compares
     const Tensor held = t;
     t = Tensor(Ref<TensorImpl>(new TensorImpl(held.shape(), held.strides(), held.dtype())));
-    t->requires_grad = held->requires_grad;
+    t->requires_grad = held.requires_grad();
   }
   return program_;
 }

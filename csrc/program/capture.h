@@ -32,6 +32,7 @@ class Capture final : public Recorder {
   void record(const Call& call, std::span<const Tensor> out) override;
   void read_grad(TensorImpl& leaf) override;
   void write_grad(TensorImpl& leaf) override;
+  void visit(const Node& node) override;
   void refuse(const std::string& what) override;
   void refuse_reading(const Tensor& t, const char* by) override;
   void born(Storage& s) override;
@@ -46,6 +47,8 @@ class Capture final : public Recorder {
   void add_line(Instruction& i);
   void finish_gradients(bool keep_grads);
   void finish_outputs(std::span<const Tensor> outputs);
+  void finish_backward(std::span<const Tensor> outputs);
+  void keep_saved(Node& node);
   std::string escaped() const;
 
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
@@ -55,6 +58,7 @@ class Capture final : public Recorder {
   bool active_ = false;
   std::optional<std::string> failed_;
   uint32_t first_mark_;
+  uint64_t first_sequence_ = last_sequence();           // nodes up to this one are older than the run
   std::unordered_map<const Storage*, int> old_values_;  // memory that was there before
   std::unordered_map<uint32_t, int> new_values_;        // by mark
   std::unordered_map<uint32_t, bool> alive_;            // storages made during the run

@@ -20,13 +20,13 @@ struct Value {
     Internal,  // made by an instruction
   };
   Kind kind = Kind::Internal;
-  bool written = false;                                                      // by an instruction
-  enum class Home : uint8_t { Arena, Output, Gradient } home = Home::Arena;  // Internal: whose memory it is
-  int argument = -1;                                                         // Argument: which
+  bool in_arena() const { return kind == Kind::Internal ? home == Home::Arena : kind == Kind::Constant && written; }
+  bool written = false;                                                              // by an instruction
+  enum class Home : uint8_t { Arena, Output, Gradient, Result } home = Home::Arena;  // Internal: whose memory it is
+  int argument = -1;                                                                 // Argument: which
   size_t bytes = 0;
   Tensor source;  // State: a tensor on that memory. Constant: the values at capture
   Ref<Storage> storage;
-  Ref<Storage> copy;       // Constant that the run writes to: where it does
   std::vector<int> slots;  // the tensors over it
   size_t arena_offset = 0;
   // State, as the capture found `source`.
@@ -71,7 +71,17 @@ struct Output {
   bool aliases = false;  // over memory that the program does not make
 };
 
-class Program {
+// The backward pass of an output that carries a graph out of the run, captured behind everything else.
+struct BackwardPart {
+  int output = 0;
+  size_t begin = 0, end = 0;   // its instructions
+  int gradient = 0;            // the value that holds the incoming gradient
+  std::vector<Tensor> leaves;  // what it was computed from: leaves that are state, or
+  std::vector<int> arguments;  // arguments (-1: the leaf)
+  std::vector<int> results;    // the slots of their gradients; -1: none flows there
+};
+
+class Program : public std::enable_shared_from_this<Program> {
  public:
   // Reads what is outside anew. False where something that the capture took for granted is different now: capture
   // again.
@@ -85,19 +95,36 @@ class Program {
   std::vector<Instruction> instructions;
   std::vector<LeafGradient> gradients;
   std::vector<Output> outputs;
+  std::vector<BackwardPart> parts;
   std::vector<std::string> files;
   std::vector<Tensor> arguments;  // as they were at capture, without memory: shape, strides, dtype
   size_t arena_bytes = 0;
 
   void prepare();  // after the plan: lays out the arena, makes the tensors
+  size_t forward_end() const { return parts.empty() ? instructions.size() : parts.front().begin; }
+
+  // What a backward pass needs of the run before it.
+  struct Pending {
+    std::shared_ptr<Program> program;
+    int part = 0;
+    std::vector<Tensor> arguments;
+    Ref<Storage> arena;
+    std::vector<Ref<Storage>> outputs;
+    std::vector<std::pair<Ref<Storage>, uint32_t>> versions;  // memory that it reads, as the run left it
+  };
+  // The gradients of the part's leaves; empty tensors where none flows.
+  std::vector<Tensor> replay_backward(const Pending& run, const Tensor& gradient);
 
  private:
   void plan_arena();
+  std::unique_lock<std::mutex> lock();
   void bind(int value, char* base);
   void bind_arguments(std::span<const Tensor> arguments);
+  void bind_arena(Ref<Storage> arena);
+  void attach_graph(std::vector<Tensor>& made, std::span<const Tensor> arguments);
   void bind_outputs();
   void bind_gradients();
-  void run_all();
+  void run_steps(size_t begin, size_t end);
   void leave_gradients();
   std::vector<Tensor> make_outputs(std::span<const Tensor> arguments);
   Ref<Storage> storage_of(const Value& v, std::span<const Tensor> arguments) const;
@@ -111,9 +138,9 @@ class Program {
   };
   std::vector<Step> steps_;
   std::vector<Tensor> operands_;
-  std::vector<std::pair<Cell*, uint64_t>> cells_;  // with which of their numbers are zero
-  std::vector<int> outputs_, restored_;  // values: that each call makes anew; constants that the run writes to
-  std::vector<Ref<Storage>> made_;       // the outputs' memory in this call
+  std::vector<std::pair<Cell*, uint64_t>> cells_;       // with which of their numbers are zero
+  std::vector<int> arena_values_, outputs_, restored_;  // the last: constants that the run writes to
+  std::vector<Ref<Storage>> made_;                      // the outputs' memory in this call
   Ref<Storage> arena_;
   bool releases_gil_ = false;
   std::mutex mutex_;

@@ -10,7 +10,7 @@ namespace tg {
 namespace {
 
 bool same_layout(const Tensor& a, const Tensor& b) {
-  return a.dtype() == b.dtype() && a->requires_grad == b->requires_grad && a.shape() == b.shape() &&
+  return a.dtype() == b.dtype() && a.requires_grad() == b.requires_grad() && a.shape() == b.shape() &&
          a.strides() == b.strides();
 }
 
@@ -61,10 +61,10 @@ void Program::prepare() {
     for (int s : v.slots) slots[static_cast<size_t>(s)].tensor->storage = v.storage;
   }
   plan_arena();
-  if (arena_bytes) arena_ = Storage::make(arena_bytes);
   for (size_t i = 0; i < values.size(); ++i) {
     Value& v = values[i];
     const int number = static_cast<int>(i);
+    if (v.in_arena()) arena_values_.push_back(number);
     switch (v.kind) {
       case Value::Kind::Argument: break;
       case Value::Kind::State:
@@ -74,16 +74,12 @@ void Program::prepare() {
         bind(number, v.source->storage->data);
         break;
       case Value::Kind::Constant:
-        if (v.written) {
+        if (v.written)
           restored_.push_back(number);
-          v.copy = Storage::make(v.bytes);
-          bind(number, v.copy->data);
-        } else {
+        else
           bind(number, v.source.data<char>());
-        }
         break;
       case Value::Kind::Internal:
-        if (v.home == Value::Home::Arena) bind(number, arena_ ? arena_->data + v.arena_offset : nullptr);
         if (v.home == Value::Home::Output) outputs_.push_back(number);
         break;
     }
@@ -97,6 +93,7 @@ void Program::prepare() {
       if (std::none_of(cells_.begin(), cells_.end(), known)) cells_.emplace_back(cell, zeros_of(*cell));
     }
   }
+  bind_arena(Storage::make(arena_bytes));
   int64_t elements = 0;
   for (const Tensor& t : operands_) elements += t.numel();
   releases_gil_ = elements > (1 << 17);
@@ -111,10 +108,16 @@ void Program::bind(int value, char* base) {
   }
 }
 
+void Program::bind_arena(Ref<Storage> arena) {
+  if (arena_ == arena) return;
+  arena_ = std::move(arena);
+  for (int v : arena_values_) bind(v, arena_->data + values[static_cast<size_t>(v)].arena_offset);
+}
+
 void Program::bind_arguments(std::span<const Tensor> given) {
   for (size_t i = 0; i < values.size(); ++i) {
     const Value& v = values[i];
-    if (v.kind != Value::Kind::Argument) continue;
+    if (v.kind != Value::Kind::Argument || static_cast<size_t>(v.argument) >= given.size()) continue;
     bind(static_cast<int>(i), given[static_cast<size_t>(v.argument)].data<char>());
   }
 }
@@ -144,13 +147,9 @@ void Program::bind_gradients() {
   }
 }
 
-void Program::run_all() {
-  for (int v : restored_) {
-    const Value& value = values[static_cast<size_t>(v)];
-    std::memcpy(value.storage->data, value.source.data(), value.bytes);
-  }
+void Program::run_steps(size_t begin, size_t end) {
   GilRelease released(releases_gil_);
-  for (const Step& s : steps_) {
+  for (const Step& s : std::span(steps_).subspan(begin, end - begin)) {
     const std::span<Tensor> operands(operands_.data() + s.first, s.inputs + s.outputs);
     const Call call{*s.op, operands.first(s.inputs), *s.attrs};
     if (s.keeps_gil && releases_gil_) released.pause();
@@ -210,16 +209,26 @@ Ref<Storage> Program::storage_of(const Value& v, std::span<const Tensor> given) 
   return v.source->storage;
 }
 
-std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
-  std::unique_lock lock(mutex_, std::try_to_lock);
-  if (!lock) {
+std::unique_lock<std::mutex> Program::lock() {
+  std::unique_lock held(mutex_, std::try_to_lock);
+  if (!held) {
     const GilRelease released(true);
-    lock.lock();
+    held.lock();
+  }
+  return held;
+}
+
+std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
+  const std::unique_lock held = lock();
+  if (arena_->refs > 1) bind_arena(Storage::make(arena_bytes));  // a backward pass still needs the last run's
+  for (int v : restored_) {
+    const Value& value = values[static_cast<size_t>(v)];
+    std::memcpy(value.storage->data, value.source.data(), value.bytes);
   }
   bind_arguments(given);
   bind_outputs();
   bind_gradients();
-  run_all();
+  run_steps(0, forward_end());
   for (const Value& v : values) {
     if (!v.written) continue;
     if (v.kind == Value::Kind::Argument) ++given[static_cast<size_t>(v.argument)]->storage->version;
@@ -227,6 +236,7 @@ std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
   }
   leave_gradients();
   std::vector<Tensor> out = make_outputs(given);
+  attach_graph(out, given);
   made_.clear();
   return out;
 }

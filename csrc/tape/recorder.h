@@ -8,6 +8,8 @@
 
 namespace tg {
 
+struct Node;
+
 // Something in a run that its replay could not repeat. The message names the line and the way out.
 struct CaptureError : std::runtime_error {
   using std::runtime_error::runtime_error;
@@ -18,6 +20,7 @@ struct Recorder : StorageWatch {
   virtual void record(const Call& call, std::span<const Tensor> out) = 0;
   virtual void read_grad(TensorImpl& leaf) = 0;   // before .grad is read
   virtual void write_grad(TensorImpl& leaf) = 0;  // before it is replaced
+  virtual void visit(const Node& node) = 0;       // before the reverse sweep runs its vjp
   // Something that a replay could not do again, such as reading a value into Python. Throws, or gives up the capture.
   virtual void refuse(const std::string& what) = 0;
   // The same where `t` holds a value that another run would change.

@@ -53,7 +53,8 @@ class SlotMap {
 
 class Sweep {
  public:
-  Sweep(bool retain, bool create, std::span<const Tensor> into) : retain_(retain), create_(create), into_(into) {
+  Sweep(bool retain, bool create, std::span<const Tensor> into, bool stop_there)
+      : retain_(retain), create_(create), stop_there_(stop_there), into_(into) {
     results_.resize(into.size());
     for (size_t i = 0; i < into.size(); ++i) {
       const Tensor& t = into[i];
@@ -88,7 +89,9 @@ class Sweep {
 
   void visit(Pending& p) {
     Node& node = p.node();
-    if (!into_.empty()) collect(node, p.gradient);
+    if (!into_.empty() && collect(node, p.gradient) && stop_there_) return;
+    if (recorder) [[unlikely]]
+      recorder->visit(node);
     Tensor few[Node::kInline];
     std::vector<Tensor> more;
     if (node.inputs > Node::kInline) more.resize(static_cast<size_t>(node.inputs));
@@ -105,12 +108,13 @@ class Sweep {
   }
 
   // The results of autograd.grad for inner tensors: taken when the node's gradient is complete.
-  void collect(Node& node, const Tensor& g) {
+  bool collect(Node& node, const Tensor& g) {
     const uint32_t i = stops_[node.sequence];
-    if (i == SlotMap::kNone) return;
+    if (i == SlotMap::kNone) return false;
     for (size_t k = i; k < into_.size(); ++k) {
       if (into_[k]->grad_fn.get() == &node) results_[k] = g;
     }
+    return true;
   }
 
   void deliver(const Edge& e, Tensor g) {
@@ -180,7 +184,7 @@ class Sweep {
     return static_cast<uint32_t>(pending_.size() - 1);
   }
 
-  bool retain_, create_;
+  bool retain_, create_, stop_there_;
   std::span<const Tensor> into_;
   std::vector<Tensor> results_;
   SlotMap slots_, stops_;
@@ -192,9 +196,9 @@ class Sweep {
 }  // namespace
 
 std::vector<Tensor> backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                             bool create_graph, std::span<const Tensor> into) {
+                             bool create_graph, std::span<const Tensor> into, bool stop_there) {
   GradMode mode(create_graph);
-  Sweep sweep(retain_graph, create_graph, into);
+  Sweep sweep(retain_graph, create_graph, into, stop_there);
   for (size_t i = 0; i < roots.size(); ++i) {
     if (!roots[i].requires_grad()) {
       throw std::runtime_error("backward: " + describe(roots[i]) +

@@ -79,6 +79,7 @@ void Node::release() {
   released = true;
   for (Saved& s : saved_inline) s.tensor = Tensor();
   if (many) many->saved.clear();
+  run.reset();
 }
 
 const TensorImpl& Edge::checked_leaf() const {
@@ -117,6 +118,13 @@ Tensor Backward::output() const {
 Tensor Backward::second_output() const {
   if (node.released) fail_released(node);
   return node.saved_output(1).tensor;
+}
+
+uint64_t last_sequence() { return next_sequence; }
+
+void* Backward::run() const {
+  if (node.released) fail_released(node);
+  return node.run.get();
 }
 
 void record(const Call& call, std::span<Tensor> out, bool in_place) {

@@ -44,6 +44,7 @@ struct Node : GraphNode {
     std::vector<Saved> saved;
   };
   std::unique_ptr<Many> many;
+  std::shared_ptr<void> run;  // of a replayed program: what its backward pass needs
 
   Edge& edge(int i) { return many ? many->edges[static_cast<size_t>(i)] : edges_inline[i]; }
   Saved& saved_input(int i) { return many ? many->saved[static_cast<size_t>(i)] : saved_inline[i]; }
@@ -66,6 +67,7 @@ struct Backward {
   Tensor input(int i) const;     // saved input, after the version check
   Tensor output() const;         // saved output 0, back in the graph
   Tensor second_output() const;  // saved output 1, a constant
+  void* run() const;             // Node::run
   // A gradient may have the broadcast shape: the sweep sums it down to the input's.
   void set(int i, Tensor grad) { grads[static_cast<size_t>(i)] = std::move(grad); }
 };
@@ -85,9 +87,12 @@ struct GradMode {  // scoped
 void record(const Call& call, std::span<Tensor> out, bool in_place = false);
 
 // Accumulates d(roots . gradients) into the .grad of the leaves (`into` empty), or returns it for `into` (an empty
-// tensor where nothing flows). Nodes give up what they saved unless retain_graph.
+// tensor where nothing flows). Nodes give up what they saved unless retain_graph. With `stop_there` the sweep does not
+// go beyond `into`.
 std::vector<Tensor> backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
-                             bool create_graph, std::span<const Tensor> into = {});
+                             bool create_graph, std::span<const Tensor> into = {}, bool stop_there = false);
+
+uint64_t last_sequence();  // the number of the latest node
 
 // What the sweep needs of the ops; defined in ops/.
 namespace tape_ops {

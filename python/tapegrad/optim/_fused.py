@@ -25,10 +25,8 @@ class FusedOptimizer(Optimizer):
         names = self._state_names(group)
         known_params, known_names, options, runs = self._cache.get(id(group), ((), None, None, None))
         if names != known_names or not _core._same_objects(known_params, params):
-            options, runs = (
-                _core._Options(group, self._options),
-                _core._outside_capture(lambda: self._runs(params, names)),
-            )
+            options = _core._Options(group, self._options)
+            runs = _core._outside_capture(lambda: self._runs(params, names))  # prepared once, not at every replay
             self._cache[id(group)] = list(params), names, options, runs
         for members, lists, step in runs:
             if len(members) == len(params):
