@@ -38,9 +38,19 @@ TG_INLINE void pack_row(int64_t n, const char* src, char* dst) {
   if (n > 0) V::load_partial(s, n).store_partial(d, n);
 }
 
+// Four at a time by hand: the compiler does not unroll the loop.
 template <class T>
 TG_INLINE void pack_scalars(int64_t n, const char* src, int64_t step, char* dst) {
-  for (int64_t i = 0; i < n; ++i) set_element(dst + i * (int64_t)sizeof(T), element<T>(src + i * step));
+  constexpr int64_t item = sizeof(T);
+  for (; n >= 4; n -= 4, src += 4 * step, dst += 4 * item) {
+    const T a = element<T>(src), b = element<T>(src + step);
+    const T c = element<T>(src + 2 * step), d = element<T>(src + 3 * step);
+    set_element(dst, a);
+    set_element(dst + item, b);
+    set_element(dst + 2 * item, c);
+    set_element(dst + 3 * item, d);
+  }
+  for (int64_t i = 0; i < n; ++i) set_element(dst + i * item, element<T>(src + i * step));
 }
 
 // Every second element: two loads and a shuffle. The last vector would read one element too many.

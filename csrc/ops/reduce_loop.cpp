@@ -71,15 +71,6 @@ Steps choose_steps(const Pieces& p) {
   return s;
 }
 
-template <class T>
-void pack(const char* src_, int64_t rows, int64_t row_stride, int64_t n, int64_t stride, char* dst_) {
-  const T* src = reinterpret_cast<const T*>(src_);
-  T* dst = reinterpret_cast<T*>(dst_);
-  for (int64_t r = 0; r < rows; ++r, src += row_stride, dst += n) {
-    for (int64_t j = 0; j < n; ++j) dst[j] = src[j * stride];
-  }
-}
-
 // One rectangle of elements into `out`.
 void run_block(const Reduction& r, const Pieces& p, const Steps& s, const char* x, int64_t lanes, int64_t n,
                char* out) {
@@ -88,9 +79,7 @@ void run_block(const Reduction& r, const Pieces& p, const Steps& s, const char* 
   alignas(64) char packed[kPackBytes];
   const int64_t down = s.rows ? lanes : n, across = s.rows ? n : lanes;
   const Axes::Axis &a = s.rows ? p.lane : p.n, &b = s.rows ? p.n : p.lane;
-  (p.item == 1   ? pack<uint8_t>
-   : p.item == 4 ? pack<uint32_t>
-                 : pack<uint64_t>)(x, down, a.stride, across, b.stride, packed);
+  kernels().pack[r.dtype](down, across, x, a.stride * p.item, b.stride * p.item, packed, across * p.item);
   s.rows ? rows(lanes, n, packed, n, out) : cols(n, lanes, packed, lanes, out);
 }
 
