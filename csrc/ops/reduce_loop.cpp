@@ -174,22 +174,22 @@ void join_values(const Reduction& r, const Pieces& p, const char* partial, char*
 
 void join_positions(const Reduction& r, const Pieces& p, const char* partial, char* out) {
   const auto* local = reinterpret_cast<const int64_t*>(partial);
+  const Tensor best = Tensor::empty({p.chunks * p.outputs * p.item}, DType::UInt8);
   parallel_for(p.outputs, std::max<int64_t>(1, 4096 / p.chunks), [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
-    const Tensor values = Tensor::empty({p.chunks * count}, static_cast<DType>(r.dtype));
+    char* const values = best.data<char>() + begin * p.chunks * p.item;
     for (int64_t c = 0; c < p.chunks; ++c) {
       for (int64_t o = begin; o < end; ++o) {
-        std::memcpy(values.data<char>() + (c * count + o - begin) * p.item,
-                    p.x + p.offset(o, c, local[c * p.outputs + o]) * p.item, static_cast<size_t>(p.item));
+        std::memcpy(values + (c * count + o - begin) * p.item, p.x + p.offset(o, c, local[c * p.outputs + o]) * p.item,
+                    static_cast<size_t>(p.item));
       }
     }
     auto* result = reinterpret_cast<int64_t*>(out) + begin;
-    r.kernels.cols[r.dtype](p.chunks, count, values.data(), count, result);
+    r.kernels.cols[r.dtype](p.chunks, count, values, count, result);
     for (int64_t o = begin; o < end; ++o, ++result) *result = p.position(*result, local[*result * p.outputs + o]);
   });
 }
 
-// Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
 void join_moments(const Reduction&, const Pieces& p, const char* partial, char* out) {
   const auto* parts = reinterpret_cast<const Moments*>(partial);
   auto* results = reinterpret_cast<Moments*>(out);
