@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/inline.h"
+
 namespace tg {
 
 // Position of a dtype in a kernel array; equals the value of DType in tensor/dtype.h.
@@ -41,6 +43,13 @@ struct ReduceKernels {
 struct Moments {
   double mean, squares;
 };
+// The moments of two sets together, of `count` and of n elements (Chan, Golub & LeVeque, "Updating formulae and a
+// pairwise algorithm for computing sample variances", 1979).
+TG_INLINE void merge_moments(Moments& all, double count, const Moments& part, double n) {
+  const double delta = part.mean - all.mean, share = n / (count + n);
+  all.mean += delta * share;
+  all.squares += part.squares + delta * delta * share * count;
+}
 
 // All on contiguous rows of n, one entry for float32 and one for float64.
 struct SoftmaxKernels {

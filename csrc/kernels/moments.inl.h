@@ -7,13 +7,6 @@
 namespace tg {
 namespace {
 
-// The moments of two sets together (Chan, Golub & LeVeque 1979).
-TG_INLINE void merge(Moments& all, double count, Moments part, double n) {
-  const double delta = part.mean - all.mean, share = n / (count + n);
-  all.mean += delta * share;
-  all.squares += part.squares + delta * delta * share * count;
-}
-
 // The sum of squared deviations from the mean; rounding must not take it below 0 (nan stays).
 TG_INLINE double about_mean(double squares, double total, double n) {
   const double about = squares - total * total / n;
@@ -50,7 +43,7 @@ TG_INLINE Moments row_moments(const T* x, int64_t n) {
   Moments all = block_moments(x, n < block ? n : block);
   for (int64_t j = block; j < n; j += block) {
     const int64_t left = n - j < block ? n - j : block;
-    merge(all, double(j), block_moments(x + j, left), double(left));
+    merge_moments(all, double(j), block_moments(x + j, left), double(left));
   }
   return all;
 }
@@ -94,16 +87,14 @@ void moment_cols(int64_t n, int64_t cols, const void* x_, int64_t ld, void* out_
         store_upto(sums + j, left, RowSum<T>::lanes(sum));
         store_upto(squared + j, left, RowSum<T>::lanes(squares));
       }
-      const double count = double(rows), one = 1 / count, share = count / double(begin + rows);
+      const double count = double(rows), one = 1 / count;
       for (int64_t j = 0; j < width; ++j) {
-        const double total = double(sums[j]), mean = double(center[j]) + total * one;
-        const double squares = about_mean(double(squared[j]), total, count);
+        const double total = double(sums[j]);
+        const Moments part = {double(center[j]) + total * one, about_mean(double(squared[j]), total, count)};
         if (begin == 0) {
-          out[j] = {mean, squares};
+          out[j] = part;
         } else {
-          const double delta = mean - out[j].mean;
-          out[j].mean += delta * share;
-          out[j].squares += squares + delta * delta * share * double(begin);
+          merge_moments(out[j], double(begin), part, count);
         }
       }
     }

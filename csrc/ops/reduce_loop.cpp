@@ -197,11 +197,8 @@ void join_moments(const Reduction&, const Pieces& p, const char* partial, char* 
     Moments all = parts[o];
     auto count = static_cast<double>(p.length(0));
     for (int64_t c = 1; c < p.chunks; ++c) {
-      const Moments& part = parts[c * p.outputs + o];
       const auto n = static_cast<double>(p.length(c));
-      const double delta = part.mean - all.mean, share = n / (count + n);
-      all.mean += delta * share;
-      all.squares += part.squares + delta * delta * share * count;
+      merge_moments(all, count, parts[c * p.outputs + o], n);
       count += n;
     }
     results[o] = all;
