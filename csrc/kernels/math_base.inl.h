@@ -134,6 +134,13 @@ TG_INLINE Vec<T> with_sign(Vec<T> x, Vec<T> sign) {
   return bitcast<T>(bitcast<Int>(x) | (bitcast<Int>(sign) & bitcast<Int>(Vec<T>(T(-0.0)))));
 }
 
+// x without the lower half of its mantissa's bits: what remains of it times a number as short is exact.
+template <class T>
+TG_INLINE Vec<T> upper_half(Vec<T> x) {
+  using Int = typename Lane<T>::Int;
+  return bitcast<T>(bitcast<Int>(x) & Vec<Int>(Int(sizeof(T) == 4 ? -0x1000 : -0x8000000)));
+}
+
 // a * b = high + low exactly, where nothing overflows.
 template <class T>
 struct Pair {
@@ -145,10 +152,8 @@ TG_INLINE Pair<T> two_product(Vec<T> a, Vec<T> b) {
   if constexpr (kFusedMultiplyAdd) {
     return {high, fused(a, b, -high)};
   } else {  // Dekker's, over halves of the mantissas
-    using Int = typename Lane<T>::Int;
-    Vec<Int> upper(Int(sizeof(T) == 4 ? -0x1000 : -0x8000000));
-    Vec<T> a_high = bitcast<T>(bitcast<Int>(a) & upper), a_low = a - a_high;
-    Vec<T> b_high = bitcast<T>(bitcast<Int>(b) & upper), b_low = b - b_high;
+    Vec<T> a_high = upper_half(a), a_low = a - a_high;
+    Vec<T> b_high = upper_half(b), b_low = b - b_high;
     return {high, ((a_high * b_high - high) + a_high * b_low + a_low * b_high) + a_low * b_low};
   }
 }

@@ -109,8 +109,7 @@ TG_INLINE Vec<double> integer_value(Vec<int64_t> k) {  // |k| < 2^51
 template <class T>
 TG_INLINE Vec<T> product_minus_one(Vec<T> m, Vec<T> r) {
   if constexpr (kFusedMultiplyAdd) return fma(m, r, Vec<T>(-1));
-  using Int = typename Lane<T>::Int;
-  Vec<T> upper = bitcast<T>(bitcast<Int>(m) & Vec<Int>(Int(sizeof(T) == 4 ? -0x1000 : -0x8000000)));
+  Vec<T> upper = upper_half(m);
   return (upper * r - Vec<T>(1)) + (m - upper) * r;
 }
 
