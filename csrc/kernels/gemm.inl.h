@@ -278,8 +278,7 @@ TG_INLINE void pack_rows(int64_t begin, int64_t end, int64_t k, int64_t readable
     const T* s = src + p * rs;
     T* d = dst + p * width;
     for (int64_t j = 0; j < width; j += V::size) {
-      const int64_t left = readable - j;
-      const V x = left >= V::size ? V::load(s + j) : V::load_partial(s + j, left < 0 ? 0 : left);
+      const V x = load_upto(s + j, readable - j < 0 ? 0 : readable - j);
       // A store past the width is overwritten by the next rows.
       if ((k - p) * width - j >= V::size) {
         x.store(d + j);

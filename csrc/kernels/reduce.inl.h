@@ -15,38 +15,6 @@
 namespace tg {
 namespace {
 
-template <class T>
-struct Iota {
-  T value[Vec<T>::size];
-  constexpr Iota() : value() {
-    for (int i = 0; i < Vec<T>::size; ++i) value[i] = T(i);
-  }
-};
-template <class T>
-constexpr Iota<T> kIota;
-
-// The vector at p of which `left` elements exist (any number above size means all); the other lanes are 0, or `fill`.
-template <class T>
-TG_INLINE Vec<T> load_upto(const T* p, int64_t left) {
-  return left >= Vec<T>::size ? Vec<T>::load(p) : Vec<T>::load_partial(p, left);
-}
-template <class T>
-TG_INLINE Vec<T> load_upto(const T* p, int64_t left, T fill) {
-  if (left >= Vec<T>::size) return Vec<T>::load(p);
-  return select(Vec<T>::load(kIota<T>.value) < Vec<T>(T(left)), Vec<T>::load_partial(p, left), Vec<T>(fill));
-}
-template <class T>
-TG_INLINE void store_upto(T* p, int64_t left, Vec<T> v) {
-  left >= Vec<T>::size ? v.store(p) : v.store_partial(p, left);
-}
-// The last n elements of the row x[0..end) and `fill`, in any lanes; 0 < n < size. Whole loads where the row allows.
-template <class T>
-TG_INLINE Vec<T> load_tail(const T* x, int64_t end, int64_t n, T fill) {
-  if (end < Vec<T>::size) return load_upto(x, n, fill);
-  const auto before = Vec<T>::load(kIota<T>.value) < Vec<T>(T(Vec<T>::size - n));
-  return select(before, Vec<T>(fill), Vec<T>::load(x + end - Vec<T>::size));
-}
-
 // How two values become one. `apply` takes raw vectors of any width, or scalars, with lanes of type Work<T>; `pad` is
 // what a reduction that meets `first` may start from; `fold` joins all lanes.
 struct JoinSum {
