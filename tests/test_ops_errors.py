@@ -47,3 +47,12 @@ def test_state_survives_errors(case, rng):
         with pytest.raises(EXPECTED):
             bad.call(tg)
     assert flat(case(tg, *tensors(tg, sample.args), **sample.kwargs))[0].tolist() == before
+
+
+def test_values_are_checked_in_calls_long_enough_to_release_the_gil():
+    x, index = tg.rand(100_000, 4), tg.zeros(100_000, dtype=tg.int64)
+    index[-1] = 4
+    with pytest.raises(IndexError, match="label 4 is out of range for 4 classes"):
+        tg.nn.functional.cross_entropy(x, index)
+    with pytest.raises(IndexError, match="index -1 is negative"):
+        x.index_select(0, index - 1)

@@ -43,6 +43,13 @@ struct Positions {
   std::vector<int64_t> own;
 };
 
+void check_not_negative(const char* op, const Tensor& index) {
+  const int64_t* const i = index.data<int64_t>();
+  for (int64_t k = 0; k < index.numel(); ++k) {
+    if (i[k] < 0) fail_negative(op, i[k]);
+  }
+}
+
 int64_t product(std::span<const int64_t> d) {
   int64_t n = 1;
   for (int64_t size : d) n *= size;
@@ -62,7 +69,7 @@ struct Blocks {
 };
 
 // index(x contiguous, i0, i1, ...): the k index tensors have one shape and select in k dimensions of x from
-// attrs.integer[0] on
+// attrs.integer[0] on; attrs.flag: they may not count from the end
 void infer_index(const Call& c, OutSpec* out) {
   const Tensor& x = c.in[0];
   const int lead = static_cast<int>(c.attrs.integer[0]);
@@ -100,6 +107,7 @@ void take_rows(const Blocks& b, const Positions& p, int64_t inner, const T* x, T
 void run_index(const Call& c, std::span<Tensor> out) {
   const Tensor &x = c.in[0], &y = out[0];
   const Blocks b(x.shape(), c.attrs.integer[0], c.in.size() - 1);
+  if (c.attrs.flag) check_not_negative("index_select", c.in[1]);
   const Positions p("index", c.in.subspan(1), b.sizes, b.strides);
   if (y.numel() == 0) return;
   const size_t item = itemsize(x.dtype());
@@ -154,7 +162,7 @@ void run_index_backward(const Call& c, std::span<Tensor> out) {
     add_rows(b, p, c.in[0].data<double>(), y.data<double>());
 }
 extern const Op kIndexBackward;
-Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead);
+Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead, bool from_start = false);
 std::vector<Tensor> saved_indices(const Backward& b) {
   std::vector<Tensor> indices;
   for (int i = 1; i < b.node.inputs; ++i) indices.push_back(b.input(i));
@@ -172,11 +180,12 @@ void index_vjp(Backward& b) {
   b.set(0, execute(kIndexBackward, in, attrs));
 }
 constexpr Op kIndex = {"index", infer_index, nullptr, run_index, index_vjp, {kSaveIndices}};
-Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead) {
+Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead, bool from_start) {
   std::vector<Tensor> in = {ops::contiguous(x)};
   in.insert(in.end(), indices.begin(), indices.end());
   Attrs attrs;
   attrs.integer[0] = lead;
+  attrs.flag = from_start;
   return execute(kIndex, in, attrs);
 }
 
@@ -352,11 +361,8 @@ Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index_) {
     throw std::invalid_argument("index_select: index must be a 1-d integer tensor, got " + describe(index_));
   }
   TensorList indices(static_cast<size_t>(d) + 1);
-  indices.back() = contiguous(to(index_.rank() ? index_ : unsqueeze(index_, 0), DType::Int64));
-  for (int64_t i = 0; i < index_.numel(); ++i) {
-    if (indices.back().data<int64_t>()[i] < 0) fail_negative("index_select", indices.back().data<int64_t>()[i]);
-  }
-  return index(input, indices);
+  indices.back() = index_.rank() ? index_ : unsqueeze(index_, 0);
+  return index_op(input, make_selection(input, indices).indices, d, true);
 }
 
 }  // namespace ops

@@ -32,10 +32,25 @@ void reduce_losses(const T* losses, int64_t n, bool mean, T* out) {
   *out = static_cast<T>(mean ? total / static_cast<double>(n) : total);
 }
 
+// What a kernel reads through must be in range, at every run.
+void check_labels(const Tensor& target, int64_t classes) {
+  const int64_t* t = target.data<int64_t>();
+  int64_t low = 0, high = 0;
+  for (int64_t i = 0; i < target.numel(); ++i) {
+    low = std::min(low, t[i]);
+    high = std::max(high, t[i]);
+  }
+  if (low < 0 || high >= classes) {
+    throw std::out_of_range("cross_entropy: label " + std::to_string(low < 0 ? low : high) + " is out of range for " +
+                            std::to_string(classes) + " classes (labels are 0 to " + std::to_string(classes - 1) + ")");
+  }
+}
+
 void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   const Tensor& x = c.in[0];
   const int64_t rows = x.size(0), item = static_cast<int64_t>(itemsize(x.dtype()));
   const bool reduces = c.attrs.integer[0] != kNone;
+  check_labels(c.in[1], x.size(1));
   const Tensor losses = reduces ? Tensor::empty({rows}, x.dtype()) : Tensor();
   char* loss = reduces ? losses.data<char>() : out[0].data<char>();
   for_rows(x, [&](int64_t b, int64_t e, int64_t n, int64_t offset) {
@@ -84,19 +99,6 @@ constexpr Op kCrossEntropy = {"cross_entropy",
                               {kSaveA | kSaveB | kSaveSecond},
                               2};
 
-void check_labels(const Tensor& target, int64_t classes) {
-  const int64_t* t = target.data<int64_t>();
-  int64_t low = 0, high = 0;
-  for (int64_t i = 0; i < target.numel(); ++i) {
-    low = std::min(low, t[i]);
-    high = std::max(high, t[i]);
-  }
-  if (low < 0 || high >= classes) {
-    throw std::out_of_range("cross_entropy: label " + std::to_string(low < 0 ? low : high) + " is out of range for " +
-                            std::to_string(classes) + " classes (labels are 0 to " + std::to_string(classes - 1) + ")");
-  }
-}
-
 Tensor reduce_all(const Tensor& losses, Reduction r) {
   return r == kNone ? losses : r == kMean ? ops::mean(losses) : ops::sum(losses);
 }
@@ -133,7 +135,6 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const std::strin
   }
   x = contiguous(reshape(x, {target.numel(), classes}));
   const Tensor labels = contiguous(reshape(to(target, DType::Int64), {target.numel()}));
-  check_labels(labels, classes);
   Attrs attrs;
   attrs.integer[0] = r;
   Tensor out[2];
