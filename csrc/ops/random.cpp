@@ -44,10 +44,18 @@ constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}
 constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true, keep_gil};
 constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, keep_gil};
 
-// dropout(x contiguous): attrs.scalar[0] = p, attrs.integer[0] = key. Linear in x, so its derivative is itself.
+// dropout_key(): what a mask is made from; drawn at every run
+void infer_dropout_key(const Call&, OutSpec* out) { *out = {{}, DType::Int64}; }
+void run_dropout_key(const Call&, std::span<Tensor> out) {
+  *out[0].data<int64_t>() = static_cast<int64_t>(draw_key(default_generator()));
+}
+constexpr Op kDropoutKey = {"dropout_key", infer_dropout_key, nullptr, run_dropout_key, nullptr, {0}, 1,
+                            false,         keep_gil};
+
+// dropout(x contiguous, key): attrs.scalar[0] = p. Linear in x, so its derivative is itself.
 void run_dropout(const Call& c, std::span<Tensor> out) {
   constexpr int64_t kGrain = 16384;
-  const DropoutArgs args = {static_cast<uint64_t>(c.attrs.integer[0]), c.attrs.scalar[0]};
+  const DropoutArgs args = {static_cast<uint64_t>(*c.in[1].data<int64_t>()), c.attrs.scalar[0]};
   const auto item = static_cast<int64_t>(itemsize(out[0].dtype()));
   const char* x = c.in[0].data<char>();
   char* y = out[0].data<char>();
@@ -60,10 +68,12 @@ void run_dropout(const Call& c, std::span<Tensor> out) {
     kernel(end - begin, x + begin * item, y + begin * item, begin, &args);
   });
 }
-Tensor apply_dropout(const Tensor& x, const Attrs& attrs);
-void dropout_vjp(Backward& b) { b.set(0, apply_dropout(b.g, b.attrs())); }
-constexpr Op kDropout = {"dropout", infer_like_first, nullptr, run_dropout, dropout_vjp};
-Tensor apply_dropout(const Tensor& x, const Attrs& attrs) { return execute(kDropout, {ops::contiguous(x)}, attrs); }
+Tensor apply_dropout(const Tensor& x, const Tensor& key, const Attrs& attrs);
+void dropout_vjp(Backward& b) { b.set(0, apply_dropout(b.g, b.input(1), b.attrs())); }
+constexpr Op kDropout = {"dropout", infer_like_first, nullptr, run_dropout, dropout_vjp, {kSaveB}};
+Tensor apply_dropout(const Tensor& x, const Tensor& key, const Attrs& attrs) {
+  return execute(kDropout, {ops::contiguous(x), key}, attrs);
+}
 
 // Fills go straight into contiguous memory, or through a contiguous tensor.
 Tensor fill(const Op& op, Tensor self, const Attrs& attrs) {
@@ -135,8 +145,7 @@ Tensor dropout(const Tensor& input, double p, bool training) {
   if (!training || p == 0) return input;
   Attrs attrs;
   attrs.scalar[0] = p;
-  attrs.integer[0] = static_cast<int64_t>(draw_key(default_generator()));
-  return apply_dropout(input, attrs);
+  return apply_dropout(input, execute(kDropoutKey, {}), attrs);
 }
 
 }  // namespace ops
