@@ -3,7 +3,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "ops/index.h"
+#include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
 #include "threads/parallel.h"

@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "ops/index.h"
+#include "ops/loop.h"
 #include "ops/ops.h"
 #include "tape/recorder.h"
 

@@ -1,4 +1,4 @@
-// What the indexing ops share: index checks, and zeros to add into.
+// What the indexing ops share: index checks, and how to cut columns that are added into.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -22,13 +22,6 @@ inline int64_t checked_index(const char* op, int64_t i, int64_t size) {
 [[noreturn]] inline void fail_negative(const char* op, int64_t i) {
   throw std::out_of_range(std::string(op) + ": index " + std::to_string(i) +
                           " is negative; only x[...] counts from the end");
-}
-
-inline void fill_zero(const Tensor& t) {
-  constexpr int64_t kBytes = 256 << 10;
-  parallel_for(t.numel() * static_cast<int64_t>(itemsize(t.dtype())), kBytes, [&](int64_t begin, int64_t end) {
-    std::memset(t.data<char>() + begin, 0, static_cast<size_t>(end - begin));
-  });
 }
 
 // How many columns one of the tasks takes that add into `columns` columns side by side: whole cache lines, or all when

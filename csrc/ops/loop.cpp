@@ -253,4 +253,11 @@ void run_copy(const Tensor& dst, const Tensor& src) {
   run_tiled(rows ? nullptr : cast, dst, operands, 0);
 }
 
+void fill_zero(const Tensor& t) {
+  constexpr int64_t kBytes = 256 << 10;
+  parallel_for(t.numel() * static_cast<int64_t>(itemsize(t.dtype())), kBytes, [&](int64_t begin, int64_t end) {
+    std::memset(t.data<char>() + begin, 0, static_cast<size_t>(end - begin));
+  });
+}
+
 }  // namespace tg

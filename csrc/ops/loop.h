@@ -18,4 +18,7 @@ void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tenso
 // dst = src, cast and broadcast.
 void run_copy(const Tensor& dst, const Tensor& src);
 
+// t = 0; t is contiguous.
+void fill_zero(const Tensor& t);
+
 }  // namespace tg

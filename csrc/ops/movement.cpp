@@ -51,7 +51,7 @@ Tensor view_slice(const Call& c) {
 // slice_backward: zeros of attrs.dims2 with g in the slice's place
 void infer_slice_backward(const Call& c, OutSpec* out) { *out = {c.attrs.dims2, c.in[0].dtype()}; }
 void run_slice_backward(const Call& c, std::span<Tensor> out) {
-  std::memset(out[0].data(), 0, static_cast<size_t>(out[0].numel()) * itemsize(out[0].dtype()));
+  fill_zero(out[0]);
   run_copy(view_slice({c.op, std::span<const Tensor>(out), c.attrs}), c.in[0]);
 }
 void slice_backward_vjp(Backward& b) {
