@@ -7,18 +7,22 @@ from ._module import Module
 _relu, _tanh, _sigmoid, _silu = _core.relu, _core.tanh, _core.sigmoid, _core.silu
 
 
-class ReLU(Module):
-    """max(x, 0), elementwise. `inplace` is accepted and shown; the input is never overwritten."""
+class _Inplace(Module):
+    """What layers share whose `inplace` is accepted and shown, though the input is never overwritten."""
 
     def __init__(self, inplace=False):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, input):
-        return _relu(input)
-
     def extra_repr(self):
         return "inplace=True" if self.inplace else ""
+
+
+class ReLU(_Inplace):
+    """max(x, 0), elementwise. `inplace` is accepted and shown; the input is never overwritten."""
+
+    def forward(self, input):
+        return _relu(input)
 
 
 class Tanh(Module):
@@ -35,18 +39,11 @@ class Sigmoid(Module):
         return _sigmoid(input)
 
 
-class SiLU(Module):
+class SiLU(_Inplace):
     """x sigmoid(x), elementwise. `inplace` is accepted and shown; the input is never overwritten."""
-
-    def __init__(self, inplace=False):
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input):
         return _silu(input)
-
-    def extra_repr(self):
-        return "inplace=True" if self.inplace else ""
 
 
 class GELU(Module):
