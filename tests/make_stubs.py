@@ -45,7 +45,8 @@ PARAMETERS = by_name(
     {
         "Tensor": "input target weight bias condition gradient index_select.index gather.index matmul.other "
         "expand_as.other view_as.other adam_step_.step sgd_step_.step",
-        "Sequence[Tensor]": "tensors params grads bufs exp_avgs exp_avg_sqs",
+        "Sequence[Tensor]": "tensors params grads",
+        "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",

@@ -282,6 +282,24 @@ def test_load_state_dict_errors_change_nothing():
     assert optimizer.param_groups[0]["lr"] == 1e-3 and not optimizer.state
 
 
+@pytest.mark.parametrize("kind", [int, float, np.float32, tg.tensor])
+def test_saved_step_count_is_any_number(kind):
+    def stepped(load):
+        p = parameter(1.0, 2.0)
+        optimizer = optim.Adam([p], lr=0.1)
+        for i in range(4):
+            p.grad = tg.tensor([1.0, i], dtype=tg.float64)
+            optimizer.step()
+            if load and i == 1:
+                saved = optimizer.state_dict()
+                saved["state"][0]["step"] = kind(2)
+                optimizer.load_state_dict(saved)
+        assert optimizer.state_dict()["state"][0]["step"].item() == 4.0
+        return array(p)
+
+    np.testing.assert_array_equal(stepped(True), stepped(False))
+
+
 def test_repr():
     assert repr(optim.SGD([parameter(1.0)], lr=0.1)) == (
         "SGD (\nParameter Group 0\n    dampening: 0\n    lr: 0.1\n    maximize: False\n    momentum: 0\n"

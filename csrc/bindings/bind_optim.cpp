@@ -77,7 +77,7 @@ class Options : public Cell {
     const double v = PyLong_CheckExact(o) ? PyLong_AsDouble(o) : PyFloat_AsDouble(o);
     if (v != -1 || !PyErr_Occurred()) return v;
     py::error_already_set error;
-    if (!error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw error;
+    if (!is_tensor(o) && !error.matches(PyExc_TypeError) && !error.matches(PyExc_ValueError)) throw error;
     throw TypeError("option " + std::string(py::repr(name)) + " must be a number, got " + std::string(py::repr(value)));
   }
 
@@ -88,22 +88,37 @@ class Options : public Cell {
 }  // namespace
 
 template <>
+struct FromPython<std::vector<ops::TensorList>> {
+  static std::vector<ops::TensorList> convert(const Argument& a) {
+    if (!PyList_Check(a.value)) a.fail("a list of lists of tensors");
+    std::vector<ops::TensorList> out(static_cast<size_t>(PyList_GET_SIZE(a.value)));
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] =
+          FromPython<ops::TensorList>::convert({a.op, a.name, PyList_GET_ITEM(a.value, static_cast<Py_ssize_t>(i))});
+    }
+    return out;
+  }
+};
+template <>
 struct FromPython<std::shared_ptr<Cell>> {
   static std::shared_ptr<Cell> convert(const Argument& a) {
-    if (!py::isinstance<Options>(a.value)) a.fail("options");
-    return py::cast<std::shared_ptr<Options>>(py::handle(a.value));
+    py::detail::make_caster<std::shared_ptr<Options>> options;
+    if (a.value == Py_None || !options.load(a.value, false)) a.fail("options");
+    return py::detail::cast_op<std::shared_ptr<Options>&>(options);
   }
 };
 
 namespace {
 
-struct sgd_step_ {
-  static constexpr const char *name = "sgd_step_", *params = "params, grads, bufs, step, options";
+struct OptimizerRow {
+  static constexpr const char* params = "params, grads, state, step, options";
+};
+struct sgd_step_ : OptimizerRow {
+  static constexpr const char* name = "sgd_step_";
   static constexpr auto fn = &ops::sgd_step_;
 };
-
-struct adam_step_ {
-  static constexpr const char *name = "adam_step_", *params = "params, grads, exp_avgs, exp_avg_sqs, step, options";
+struct adam_step_ : OptimizerRow {
+  static constexpr const char* name = "adam_step_";
   static constexpr auto fn = &ops::adam_step_;
 };
 
@@ -148,10 +163,10 @@ void bind_optim(py::module_& m) {
   py::class_<Options, std::shared_ptr<Options>>(m, "_Options", "The options of a parameter group that a step reads.")
       .def(py::init<py::dict, py::sequence>(), "group"_a, "names"_a);
   add_functions(
-      m, {function<sgd_step_>("One SGD step over lists of tensors, in place. bufs is empty without momentum; the "
-                              "first step sets them. `step` counts."),
-          function<adam_step_>("One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` "
-                               "counts."),
+      m, {function<sgd_step_>("One SGD step over lists of tensors, in place. state: none, or the momentum buffers. "
+                              "step: the number of steps so far, which is raised."),
+          function<adam_step_>("One Adam step (Kingma and Ba 2015) over lists of tensors, in place. state: the "
+                               "first and second moments. step: the number of steps so far, which is raised."),
           function<with_gradients>("The tensors of a list that have a gradient, and their gradients: two lists, "
                                    "the first the given one where all have."),
           function<same_objects>("Whether two lists hold the same objects in the same order.")});

@@ -107,10 +107,9 @@ Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator);
 Tensor randperm(int64_t n, Generator* generator);
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
 
-// optim.cpp: `step` holds the number of steps so far, and is raised by one; options->values as said there.
-void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const Tensor& step,
-               const std::shared_ptr<Cell>& options);
-void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
-                const TensorList& exp_avg_sqs, const Tensor& step, const std::shared_ptr<Cell>& options);
+// optim.cpp: `state` is list after list, `step` the number of steps so far, which is raised.
+using OptimizerStep = void(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state,
+                           const Tensor& step, const std::shared_ptr<Cell>& options);
+OptimizerStep sgd_step_, adam_step_;
 
 }  // namespace tg::ops

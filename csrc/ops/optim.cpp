@@ -10,6 +10,8 @@
 namespace tg {
 namespace {
 
+using ops::TensorList;
+
 // body(tensor, offset in elements, n) over all the parameters, cut into tasks of one chunk each. Elements do not meet,
 // so the cut may follow the total: longer chunks stream better, more chunks spread better.
 template <class F>
@@ -40,9 +42,17 @@ void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static
 // attrs.integer[0] = n, attrs.cell the options. All but the gradients is written.
 bool writes(const Call& c, int input) { return input / c.attrs.integer[0] != 1; }
 
-constexpr Op optimizer_op(const char* name, void (*run)(const Call&, std::span<Tensor>)) {
-  return {name, nullptr, nullptr, run, nullptr, {0}, 1, true, nullptr, writes};
-}
+struct Optimizer {
+  Op op;
+  size_t min_state, max_state;  // lists
+  size_t options;               // numbers
+  constexpr Optimizer(const char* name, void (*run)(const Call&, std::span<Tensor>), size_t min, size_t max,
+                      size_t numbers)
+      : op{name, nullptr, nullptr, run, nullptr, {0}, 1, true, nullptr, writes},
+        min_state(min),
+        max_state(max),
+        options(numbers) {}
+};
 
 // Raises the number of steps, and returns it: 1 at the first step.
 double count_step(const Call& c) {
@@ -73,7 +83,7 @@ void run_sgd(const Call& c, std::span<Tensor>) {
   const SgdArgs args = {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, count_step(c) == 1};
   update<3>(c, kernels().optim.sgd, args, momentum ? 3 : 2);
 }
-constexpr Op kSgd = optimizer_op("sgd_step_", run_sgd);
+constexpr Optimizer kSgd = {"sgd_step_", run_sgd, 0, 1, 6};
 
 // State: the moments. Options: lr, betas, eps, weight_decay, decoupled_weight_decay, maximize.
 void run_adam(const Call& c, std::span<Tensor>) {
@@ -81,9 +91,10 @@ void run_adam(const Call& c, std::span<Tensor>) {
   const AdamArgs args = {o[0], o[1], o[2], o[3], o[4], count_step(c), o[5] != 0, o[6] != 0};
   update<4>(c, kernels().optim.adam, args);
 }
-constexpr Op kAdam = optimizer_op("adam_step_", run_adam);
+constexpr Optimizer kAdam = {"adam_step_", run_adam, 2, 2, 7};
 
 void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
+  if (!is_float(s.dtype())) throw std::invalid_argument(std::string(op) + ": " + describe(s) + " is no float tensor");
   if (s.shape() == p.shape() && s.dtype() == p.dtype()) return;
   throw std::invalid_argument(std::string(op) + ": the " + what + " " + describe(s) + " does not match its parameter " +
                               describe(p));
@@ -96,41 +107,45 @@ void check_step(const char* op, const Tensor& t) {
   }
 }
 
-// Checks the lists, runs the step with `count` options, and raises the version of everything that was written.
-void execute_step(const Op& op, std::initializer_list<const ops::TensorList*> lists, const Tensor& steps,
-                  const std::shared_ptr<Cell>& options, size_t count) {
-  const ops::TensorList& params = **lists.begin();
+void check_options(const Optimizer& optimizer, size_t lists, size_t options) {
+  const auto fail = [&](const char* what, size_t count) {
+    throw std::invalid_argument(std::string(optimizer.op.name) + ": got " + std::to_string(count) + what);
+  };
+  if (lists < optimizer.min_state || lists > optimizer.max_state) fail(" lists of state, too few or too many", lists);
+  if (options != optimizer.options) fail((" options, expected " + std::to_string(optimizer.options)).c_str(), options);
+}
+
+// Checks the lists, runs the step, and raises the version of everything that was written.
+void execute_step(const Optimizer& optimizer, const TensorList& params, const TensorList& grads,
+                  const std::vector<TensorList>& state, const Tensor& steps, const std::shared_ptr<Cell>& options) {
+  const Op& op = optimizer.op;
   if (params.empty()) return;
   options->refresh();
-  if (options->values.size() != count) {
-    throw std::invalid_argument(std::string(op.name) + ": expected " + std::to_string(count) +
-                                " numbers among the options, got " + std::to_string(options->values.size()));
-  }
+  check_options(optimizer, state.size(), options->values.size());
   check_step(op.name, steps);
   GradMode off(false);
   std::vector<Tensor> in;
-  in.reserve(lists.size() * params.size() + 1);
+  in.reserve((2 + state.size()) * params.size() + 1);
   std::vector<std::pair<Tensor, Tensor>> write_back;  // (target, contiguous copy)
-  size_t list = 0;
-  for (const ops::TensorList* tensors : lists) {
-    if (tensors->size() != params.size()) {
+  const auto add = [&](const TensorList& tensors, const char* what, bool written) {
+    if (tensors.size() != params.size()) {
       throw std::invalid_argument(std::string(op.name) + ": lists of " + std::to_string(params.size()) + " and " +
-                                  std::to_string(tensors->size()) + " tensors; expected one length");
+                                  std::to_string(tensors.size()) + " tensors; expected one length");
     }
     for (size_t i = 0; i < params.size(); ++i) {
-      const Tensor& t = (*tensors)[i];
-      if (!is_float(t.dtype()))
-        throw std::invalid_argument(std::string(op.name) + ": " + describe(t) + " is no float tensor");
-      check_state(op.name, params[i], t, list == 1 ? "gradient" : "state");
-      if (list != 1 && t->storage->read_only) {
+      const Tensor& t = tensors[i];
+      check_state(op.name, params[i], t, what);
+      if (written && t->storage->read_only) {
         throw std::runtime_error(std::string(op.name) + ": " + describe(t) + " shares read-only memory");
       }
       in.push_back(t.contiguous() ? t : ops::contiguous(t));
-      if (list != 1) ++t->storage->version;
-      if (list != 1 && !t.contiguous()) write_back.emplace_back(t, in.back());
+      if (written) ++t->storage->version;
+      if (written && !t.contiguous()) write_back.emplace_back(t, in.back());
     }
-    ++list;
-  }
+  };
+  add(params, "parameter", true);
+  add(grads, "gradient", false);
+  for (const TensorList& tensors : state) add(tensors, "state", true);
   in.push_back(steps);
   ++steps->storage->version;
   Attrs attrs;
@@ -144,18 +159,13 @@ void execute_step(const Op& op, std::initializer_list<const ops::TensorList*> li
 
 namespace ops {
 
-void sgd_step_(const TensorList& params, const TensorList& grads, const TensorList& bufs, const Tensor& step,
-               const std::shared_ptr<Cell>& options) {
-  if (bufs.empty())
-    execute_step(kSgd, {&params, &grads}, step, options, 6);
-  else
-    execute_step(kSgd, {&params, &grads, &bufs}, step, options, 6);
-}
-
-void adam_step_(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
-                const TensorList& exp_avg_sqs, const Tensor& step, const std::shared_ptr<Cell>& options) {
-  execute_step(kAdam, {&params, &grads, &exp_avgs, &exp_avg_sqs}, step, options, 7);
-}
+#define OPTIMIZER(name, optimizer)                                                                   \
+  void name(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state, \
+            const Tensor& step, const std::shared_ptr<Cell>& options) {                              \
+    execute_step(optimizer, params, grads, state, step, options);                                    \
+  }
+OPTIMIZER(sgd_step_, kSgd)
+OPTIMIZER(adam_step_, kAdam)
 
 }  // namespace ops
 }  // namespace tg

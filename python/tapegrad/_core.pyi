@@ -619,12 +619,12 @@ def active_isa() -> str:
 def adam_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
+    state: list[list[Tensor]],
     step: Tensor,
     options: _Options,
 ) -> None:
-    """One Adam step (Kingma and Ba 2015) over lists of tensors, in place; `step` counts."""
+    """One Adam step (Kingma and Ba 2015) over lists of tensors, in place. state: the first and second moments. step:
+    the number of steps so far, which is raised."""
 
 def add(input: Tensor, other: _Operand) -> Tensor:
     """a + b; logical or for bool."""
@@ -967,12 +967,12 @@ def set_num_threads(n: builtins.int) -> None:
 def sgd_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
-    bufs: Sequence[Tensor],
+    state: list[list[Tensor]],
     step: Tensor,
     options: _Options,
 ) -> None:
-    """One SGD step over lists of tensors, in place. bufs is empty without momentum; the first step sets them. `step`
-    counts."""
+    """One SGD step over lists of tensors, in place. state: none, or the momentum buffers. step: the number of steps so
+    far, which is raised."""
 
 def sigmoid(input: Tensor) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""

@@ -5,7 +5,7 @@ from ._optimizer import Optimizer
 
 
 class FusedOptimizer(Optimizer):
-    """Base class: calls `_step_(params, grads, *lists of state, step, options)` for parameters with one step count.
+    """Base class: calls `_step_(params, grads, lists of state, step, options)` for parameters with one step count.
 
     A subclass names the function `_step_`, the options it reads, in its order, and a parameter's state tensors.
     """
@@ -14,7 +14,7 @@ class FusedOptimizer(Optimizer):
     _options = ()
 
     def _state_names(self, group):
-        """The names of a parameter's state tensors, in the order of `_step_`; None for a list that stays empty."""
+        """The names of a parameter's state tensors, in the order of `_step_`."""
         raise NotImplementedError(f"{type(self).__name__} does not define _state_names")
 
     def _prepare(self, state, param):
@@ -23,24 +23,25 @@ class FusedOptimizer(Optimizer):
 
     def _update(self, group, params, grads):
         names = self._state_names(group)
-        known_params, known_names, options, runs = self._cache.get(id(group), ((), None, None, None))
-        if names != known_names or not _core._same_objects(known_params, params):
+        known = self._cache.get(id(group))
+        if known is None or known[0] != names or not _core._same_objects(known[1], params):
             options = _core._Options(group, self._options)
             runs = _core._outside_capture(lambda: self._runs(params, names))  # prepared once, not at every replay
-            self._cache[id(group)] = list(params), names, options, runs
-        for members, lists, step in runs:
-            if len(members) == len(params):
-                self._step_(params, grads, *lists, step, options)
+            known = self._cache[id(group)] = names, list(params), runs, options
+        _, _, runs, options = known
+        for members, state, step in runs:
+            if members is None:
+                self._step_(params, grads, state, step, options)
             else:
-                self._step_([params[i] for i in members], [grads[i] for i in members], *lists, step, options)
+                self._step_([params[i] for i in members], [grads[i] for i in members], state, step, options)
 
     def _runs(self, params, names):
         """The parameters split by how many steps they have had: (positions, lists of state, step) each.
 
-        The parameters of a run share one step tensor, which the extension counts up.
+        The positions are None for all. The parameters of a run share one step tensor, which `_step_` raises.
         """
-        if not any(names):
-            return [(range(len(params)), [[] for _ in names], _core.tensor(0.0))]
+        if not names:
+            return [(None, [], _core.tensor(0.0))]
         by_step = {}
         for i, param in enumerate(params):
             by_step.setdefault(self._prepare(self.state[param], param), []).append(i)
@@ -51,5 +52,6 @@ class FusedOptimizer(Optimizer):
             for state in states:
                 if "step" in state:
                     state["step"] = step
-            runs.append((members, [[state[name] for state in states] if name else [] for name in names], step))
+            lists = [[state[name] for state in states] for name in names]
+            runs.append((members if len(by_step) > 1 else None, lists, step))
         return runs

@@ -50,7 +50,7 @@ class SGD(FusedOptimizer):
         super().__init__(params, defaults)
 
     def _state_names(self, group):
-        return ("momentum_buffer" if group["momentum"] != 0 else None,)
+        return ("momentum_buffer",) if group["momentum"] != 0 else ()
 
     def _prepare(self, state, param):
         if state.get("momentum_buffer") is not None:
