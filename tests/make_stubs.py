@@ -51,11 +51,11 @@ PARAMETERS = by_name(
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
-        "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none",
+        "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none _profile_range.start",
         "float": "p from_ to mean std eps linspace.start linspace.end",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode",
-        "str": "root reduction activation",
+        "str": "root reduction activation _profile_range.name",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
@@ -84,6 +84,8 @@ RETURNS = by_name(
         "Generator": "manual_seed",
         "Self": "__new__",
         "Any": "tolist __call__",
+        "list[tuple[Any, ...]]": "_profile_stop",
+        "tuple[float, float, list[tuple[float, float]]]": "_measure_peak",
     }
 )
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}

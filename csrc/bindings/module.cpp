@@ -88,5 +88,6 @@ PYBIND11_MODULE(_core, m) {
   tg::bind_tape(m);
   tg::bind_optim(m);
   tg::bind_program(m);
+  tg::bind_profile(m);
   tg::bind_runtime(m);
 }

@@ -25,11 +25,11 @@ constexpr Op kWhere = {"where", infer_where, nullptr, run_where, where_vjp, {0, 
 void infer_cast(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.attrs.dtype}; }
 void run_cast(const Call& c, std::span<Tensor> out) { run_copy(out[0], c.in[0]); }
 void cast_vjp(Backward& b) { b.set(0, ops::to(b.g, b.input_dtype(0))); }
-constexpr Op kCast = {"to", infer_cast, nullptr, run_cast, cast_vjp};
+constexpr Op kCast = {.name = "to", .infer = infer_cast, .run = run_cast, .vjp = cast_vjp, .flops = no_flops};
 
 // clone(input)
 void pass_vjp(Backward& b) { b.set(0, b.g); }
-constexpr Op kClone = {"clone", infer_like_first, nullptr, run_cast, pass_vjp};
+constexpr Op kClone = {.name = "clone", .infer = infer_like_first, .run = run_cast, .vjp = pass_vjp, .flops = no_flops};
 
 // copy_(self, src): self has no part in its own gradient any more
 void check_copy(const Call& c) {
@@ -43,7 +43,9 @@ void copy_vjp(Backward& b) {
   if (!b.needs(1)) return;
   b.set(1, ops::to(b.g, b.input_dtype(1)));
 }
-constexpr Op kCopyInPlace = {"copy_", nullptr, nullptr, run_copy_in_place, copy_vjp};
+double copy_bytes(const Call& c, std::span<const Tensor> out) { return bytes_of(c.in[1]) + bytes_of(out[0]); }
+constexpr Op kCopyInPlace = {
+    .name = "copy_", .run = run_copy_in_place, .vjp = copy_vjp, .flops = no_flops, .bytes = copy_bytes};
 
 }  // namespace
 

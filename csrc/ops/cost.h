@@ -3,8 +3,9 @@
 
 namespace tg {
 
-inline constexpr double kByteNs = 0.012;  // reading or writing a byte that lies in a cache
-inline constexpr double kPackNs = 0.15;   // an element read through strides
+inline constexpr double kByteNs = 0.012;      // reading or writing a byte that lies in a cache
+inline constexpr double kFlopNs = 1.0 / 160;  // of a product in float32, with AVX-512
+inline constexpr double kPackNs = 0.15;       // an element read through strides
 
 // What a functor or its gradient computes beside that; one that states nothing is cheap.
 template <class F>

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "ops/cost.h"
+#include "tape/profile.h"
 #include "tape/recorder.h"
 
 namespace tg {
@@ -13,19 +15,48 @@ namespace {
 GilHooks gil{nullptr, nullptr};
 DType default_float = DType::Float32;
 
-// Scalar operations above which other Python threads get a chance while the kernel runs (some 20 us).
-constexpr int64_t kReleaseGilAbove = 1 << 17;
+int64_t distinct(const Tensor& t) {
+  int64_t count = t.numel();
+  for (int i = 0; i < t.rank(); ++i) {
+    if (t.strides()[i] == 0 && count) count /= t.size(i);
+  }
+  return count;
+}
+inline int64_t count_bytes(const Tensor& t) {
+  return (t.contiguous() ? t.numel() : distinct(t)) * static_cast<int64_t>(itemsize(t.dtype()));
+}
+
+double flops_of(const Call& call, std::span<const Tensor> out) {
+  if (call.op.flops) return call.op.flops(call);
+  int64_t most = 0;
+  for (const Tensor& t : call.in) most = std::max(most, t.numel());
+  for (const Tensor& t : out) most = std::max(most, t.numel());
+  return static_cast<double>(most);
+}
+
+double bytes_of(const Call& call, std::span<const Tensor> out) {
+  if (call.op.bytes) return call.op.bytes(call, out);
+  int64_t sum = 0;
+  if (call.op.writes) {
+    for (size_t i = 0; i < call.in.size(); ++i) {
+      sum += count_bytes(call.in[i]) * (call.op.writes(call, static_cast<int>(i)) ? 2 : 1);
+    }
+    return static_cast<double>(sum);
+  }
+  for (const Tensor& t : call.in) sum += count_bytes(t);
+  for (const Tensor& t : out) sum += count_bytes(t);
+  return static_cast<double>(sum);
+}
+
+// Some 10 us: other Python threads get a chance meanwhile.
+bool takes_long(const Call& call, std::span<const Tensor> out) {
+  constexpr double kBytes = 10000 / kByteNs, kFlops = 10000 / kFlopNs;
+  return bytes_of(call, out) > kBytes || (call.op.flops && call.op.flops(call) > kFlops);
+}
 
 void run(const Call& call, std::span<Tensor> out) {
-  int64_t work = 0;
-  if (call.op.work) {
-    work = call.op.work(call);
-  } else {
-    for (const Tensor& t : call.in) work += t.numel();
-    for (const Tensor& t : out) work += t.numel();
-  }
-  GilRelease released(work > kReleaseGilAbove);
-  call.op.run(call, out);
+  const GilRelease released(!call.op.keep_gil && takes_long(call, out));
+  run_op(call, out);
 }
 
 bool wants_gradient(const Call& call) {
@@ -64,6 +95,16 @@ void check_in_place(const Call& call, bool recording) {
 }
 
 }  // namespace
+
+double bytes_of(const Tensor& t) { return static_cast<double>(count_bytes(t)); }
+
+void run_op(const Call& call, std::span<Tensor> out) {
+  if (!profiling()) [[likely]]
+    return call.op.run(call, out);
+  const int64_t start = profile_clock();
+  call.op.run(call, out);
+  profile_op(call.op, start, flops_of(call, out), bytes_of(call, out), out[0]);
+}
 
 void set_gil_hooks(GilHooks hooks) { gil = hooks; }
 GilRelease::GilRelease(bool wanted) : state_(wanted && gil.release ? gil.release() : nullptr) {}

@@ -25,7 +25,18 @@ inline void execute_in_place(const Op& op, std::initializer_list<Tensor> in, con
 inline void infer_like_first(const Call& c, OutSpec* out) {
   out->shape = c.in[0].shape(), out->dtype = c.in[0].dtype();
 }
-inline int64_t keep_gil(const Call&) { return 0; }  // never worth releasing it, or not safe
+inline double no_flops(const Call&) { return 0; }
+double bytes_of(const Tensor& t);  // its elements, each once even where a stride of 0 repeats it
+inline double taken_bytes(const Call& c, std::span<const Tensor> out) {  // the elements that in[1] and later point at
+  double sum = 2 * bytes_of(out[0]);
+  for (const Tensor& t : c.in.subspan(1)) sum += bytes_of(t);
+  return sum;
+}
+inline double written_bytes(const Call&, std::span<const Tensor> out) { return bytes_of(out[0]); }
+
+// Runs the kernels of `call` into `out`, timed where a profile is being made. Everything that computes goes through
+// here.
+void run_op(const Call& call, std::span<Tensor> out);
 
 // How to let other Python threads run during long kernels; set once by the bindings.
 struct GilHooks {

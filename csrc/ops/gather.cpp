@@ -137,7 +137,13 @@ void gather_vjp(Backward& b) {
   attrs.dims = b.input_shape(0);
   b.set(0, execute(kGatherBackward, {ops::contiguous(b.g), b.input(1)}, attrs));
 }
-constexpr Op kGather = {"gather", infer_gather, nullptr, run_gather, gather_vjp, {kSaveB}};
+constexpr Op kGather = {.name = "gather",
+                        .infer = infer_gather,
+                        .run = run_gather,
+                        .vjp = gather_vjp,
+                        .saves = {kSaveB},
+                        .flops = no_flops,
+                        .bytes = taken_bytes};
 
 // nonzero(x contiguous): the shape depends on the values
 constexpr int64_t kCountGrain = 65536;

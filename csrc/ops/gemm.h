@@ -3,10 +3,11 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "ops/cost.h"
 
 namespace tg {
 
-inline constexpr double kWorkNs = 1.0 / 80;  // of a multiply-add of float32 on one core, with AVX-512
+inline constexpr double kWorkNs = 2 * kFlopNs;  // of a multiply-add
 
 // C[m, n] = f(A[m, k] B[k, n], plus C where `accumulate`, plus the bias). C must not overlap A or B.
 struct GemmArgs {

@@ -179,7 +179,13 @@ void index_vjp(Backward& b) {
   attrs.dims = b.input_shape(0);
   b.set(0, execute(kIndexBackward, in, attrs));
 }
-constexpr Op kIndex = {"index", infer_index, nullptr, run_index, index_vjp, {kSaveIndices}};
+constexpr Op kIndex = {.name = "index",
+                       .infer = infer_index,
+                       .run = run_index,
+                       .vjp = index_vjp,
+                       .saves = {kSaveIndices},
+                       .flops = no_flops,
+                       .bytes = taken_bytes};
 Tensor index_op(const Tensor& x, std::span<const Tensor> indices, int64_t lead, bool from_start) {
   std::vector<Tensor> in = {ops::contiguous(x)};
   in.insert(in.end(), indices.begin(), indices.end());
@@ -214,7 +220,17 @@ void run_index_put(const Call& c, std::span<Tensor> out) {
   }
 }
 // Keeps the GIL: the views it makes count references of a tensor that other threads may hold.
-constexpr Op kIndexPut = {"index_put_", nullptr, nullptr, run_index_put, nullptr, {0}, 1, true, keep_gil};
+double put_bytes(const Call& c, std::span<const Tensor>) {
+  double sum = bytes_of(c.in[1]);
+  for (const Tensor& t : c.in.subspan(1)) sum += bytes_of(t);
+  return sum;
+}
+constexpr Op kIndexPut = {.name = "index_put_",
+                          .run = run_index_put,
+                          .in_place = true,
+                          .keep_gil = true,
+                          .flops = no_flops,
+                          .bytes = put_bytes};
 
 // masked_fill_(self, mask, value): the one value where the mask is true
 void run_masked_fill(const Call& c, std::span<Tensor> out) {

@@ -75,9 +75,11 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
   if (out_of_memory) throw std::bad_alloc();
 }
 
-int64_t matmul_work(const Call& c) {
+double matmul_flops(const Call& c) {
   const Tensor &a = c.in[0], &b = c.in[1];
-  return std::max(a.numel() * b.shape().back(), b.numel() * a.size(a.rank() - 2)) / 16;
+  const Dims batch = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+  const int64_t m = a.size(a.rank() - 2);
+  return 2.0 * double(checked_numel(batch)) * double(m) * double(a.shape().back()) * double(b.shape().back());
 }
 
 Tensor transposed(const Tensor& t) { return ops::transpose(t, -2, -1); }
@@ -87,8 +89,12 @@ void matmul_vjp(Backward& s) {
   if (s.needs(0)) s.set(0, multiply(s.g, transposed(s.input(1))));
   if (s.needs(1)) s.set(1, multiply(transposed(s.input(0)), s.g));
 }
-constexpr Op kMatmul = {"matmul", infer_matmul, nullptr,    run_matmul, matmul_vjp, {kSaveB, kSaveA},
-                        1,        false,        matmul_work};
+constexpr Op kMatmul = {.name = "matmul",
+                        .infer = infer_matmul,
+                        .run = run_matmul,
+                        .vjp = matmul_vjp,
+                        .saves = {kSaveB, kSaveA},
+                        .flops = matmul_flops};
 Tensor multiply(const Tensor& a, const Tensor& b) { return execute(kMatmul, {a, b}); }
 
 // linear(x (m, k), weight (n, k), bias (n,) or none): y = f(x weight^T + bias). The bias is added as each tile is
@@ -109,7 +115,7 @@ template <const Activation& F>
 void run_activated(const Call& c, std::span<Tensor> out) {
   run_product(c, out[0], (kernels().*F.kernels).forward[static_cast<int>(out[0].dtype())]);
 }
-int64_t linear_work(const Call& c) { return c.in[0].numel() * c.in[1].size(0) / 16; }
+double linear_flops(const Call& c) { return 2.0 * double(c.in[0].numel()) * double(c.in[1].size(0)); }
 void product_vjp(Backward& s, const Tensor& g) {
   if (s.needs(0)) s.set(0, multiply(g, s.input(1)));
   if (s.needs(1)) s.set(1, multiply(transposed(g), s.input(0)));
@@ -120,18 +126,19 @@ template <const Activation& F>
 void activated_vjp(Backward& s) {
   product_vjp(s, F.gradient(s.g, s.output()));
 }
-constexpr Op kLinear = {"linear", infer_linear, nullptr,    run_linear, linear_vjp, {kSaveB, kSaveA, 0},
-                        1,        false,        linear_work};
+constexpr Op kLinear = {.name = "linear",
+                        .infer = infer_linear,
+                        .run = run_linear,
+                        .vjp = linear_vjp,
+                        .saves = {kSaveB, kSaveA, 0},
+                        .flops = linear_flops};
 template <const Activation& F>
-constexpr Op kActivated = {"linear",
-                           infer_linear,
-                           nullptr,
-                           run_activated<F>,
-                           activated_vjp<F>,
-                           {kSaveB | kSaveOutput, kSaveA | kSaveOutput, kSaveOutput},
-                           1,
-                           false,
-                           linear_work};
+constexpr Op kActivated = {.name = "linear",
+                           .infer = infer_linear,
+                           .run = run_activated<F>,
+                           .vjp = activated_vjp<F>,
+                           .saves = {kSaveB | kSaveOutput, kSaveA | kSaveOutput, kSaveOutput},
+                           .flops = linear_flops};
 
 const Op& linear_op(const std::optional<std::string>& activation) {
   if (!activation) return kLinear;

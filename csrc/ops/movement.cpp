@@ -58,7 +58,11 @@ void slice_backward_vjp(Backward& b) {
   const Attrs& a = b.attrs();
   b.set(0, ops::slice(b.g, a.integer[0], a.integer[1], a.dims[0], a.dims[1]));
 }
-constexpr Op kSliceBackward = {"slice_backward", infer_slice_backward, nullptr, run_slice_backward, slice_backward_vjp};
+constexpr Op kSliceBackward = {.name = "slice_backward",
+                               .infer = infer_slice_backward,
+                               .run = run_slice_backward,
+                               .vjp = slice_backward_vjp,
+                               .flops = no_flops};
 void slice_vjp(Backward& b) {
   Attrs attrs = b.attrs();
   attrs.dims2 = b.input_shape(0);
@@ -163,7 +167,7 @@ void cat_vjp(Backward& b) {
     at += length;
   }
 }
-constexpr Op kCat = {"cat", infer_cat, nullptr, run_cat, cat_vjp};
+constexpr Op kCat = {.name = "cat", .infer = infer_cat, .run = run_cat, .vjp = cat_vjp, .flops = no_flops};
 
 // Replaces one -1 by what the element count leaves for it.
 Dims infer_size(const Tensor& input, const Dims& shape) {

@@ -42,13 +42,19 @@ void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static
 // attrs.integer[0] = n, attrs.cell the options. All but the gradients is written.
 bool writes(const Call& c, int input) { return input / c.attrs.integer[0] != 1; }
 
+double parameter_count(const Call& c) {
+  double sum = 0;
+  for (const Tensor& p : c.in.first(static_cast<size_t>(c.attrs.integer[0]))) sum += static_cast<double>(p.numel());
+  return sum;
+}
+
 struct Optimizer {
   Op op;
   size_t min_state, max_state;  // lists
   size_t options;               // numbers
   constexpr Optimizer(const char* name, void (*run)(const Call&, std::span<Tensor>), size_t min, size_t max,
-                      size_t numbers)
-      : op{name, nullptr, nullptr, run, nullptr, {0}, 1, true, nullptr, writes},
+                      size_t numbers, double (*flops)(const Call&))
+      : op{.name = name, .run = run, .in_place = true, .writes = writes, .flops = flops},
         min_state(min),
         max_state(max),
         options(numbers) {}
@@ -83,7 +89,11 @@ void run_sgd(const Call& c, std::span<Tensor>) {
   const SgdArgs args = {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, count_step(c) == 1};
   update<3>(c, kernels().optim.sgd, args, momentum ? 3 : 2);
 }
-constexpr Optimizer kSgd = {"sgd_step_", run_sgd, 0, 1, 6};
+double sgd_flops(const Call& c) {
+  const double* o = c.attrs.cell->values.data();
+  return parameter_count(c) * (2 + (o[1] != 0 ? 3 : 0) + (o[3] != 0 ? 2 : 0));
+}
+constexpr Optimizer kSgd = {"sgd_step_", run_sgd, 0, 1, 6, sgd_flops};
 
 // State: the moments. Options: lr, betas, eps, weight_decay, decoupled_weight_decay, maximize.
 void run_adam(const Call& c, std::span<Tensor>) {
@@ -91,7 +101,8 @@ void run_adam(const Call& c, std::span<Tensor>) {
   const AdamArgs args = {o[0], o[1], o[2], o[3], o[4], count_step(c), o[5] != 0, o[6] != 0};
   update<4>(c, kernels().optim.adam, args);
 }
-constexpr Optimizer kAdam = {"adam_step_", run_adam, 2, 2, 7};
+double adam_flops(const Call& c) { return parameter_count(c) * (c.attrs.cell->values[4] != 0 ? 15 : 13); }
+constexpr Optimizer kAdam = {"adam_step_", run_adam, 2, 2, 7, adam_flops};
 
 void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
   if (!is_float(s.dtype())) throw std::invalid_argument(std::string(op) + ": " + describe(s) + " is no float tensor");

@@ -39,10 +39,32 @@ void run_randperm(const Call& c, std::span<Tensor> out) {
 // What was there before has no part in the result.
 void forget_vjp(Backward&) {}
 // Draws keep the GIL: a fork from another Python thread must not find the generator locked.
-constexpr Op kUniform = {"uniform_", nullptr, nullptr, run_uniform, forget_vjp, {0}, 1, true, keep_gil};
-constexpr Op kNormal = {"normal_", nullptr, nullptr, run_normal, forget_vjp, {0}, 1, true, keep_gil};
-constexpr Op kRandint = {"randint_", nullptr, nullptr, run_randint, nullptr, {0}, 1, true, keep_gil};
-constexpr Op kRandperm = {"randperm", nullptr, nullptr, run_randperm, nullptr, {0}, 1, true, keep_gil};
+constexpr Op kUniform = {.name = "uniform_",
+                         .run = run_uniform,
+                         .vjp = forget_vjp,
+                         .in_place = true,
+                         .keep_gil = true,
+                         .flops = no_flops,
+                         .bytes = written_bytes};
+constexpr Op kNormal = {.name = "normal_",
+                        .run = run_normal,
+                        .vjp = forget_vjp,
+                        .in_place = true,
+                        .keep_gil = true,
+                        .flops = no_flops,
+                        .bytes = written_bytes};
+constexpr Op kRandint = {.name = "randint_",
+                         .run = run_randint,
+                         .in_place = true,
+                         .keep_gil = true,
+                         .flops = no_flops,
+                         .bytes = written_bytes};
+constexpr Op kRandperm = {.name = "randperm",
+                          .run = run_randperm,
+                          .in_place = true,
+                          .keep_gil = true,
+                          .flops = no_flops,
+                          .bytes = written_bytes};
 
 // dropout_key(): what a mask is made from; drawn at every run
 void infer_dropout_key(const Call&, OutSpec* out) { *out = {{}, DType::Int64}; }

@@ -85,7 +85,7 @@ void Program::prepare() {
     }
   }
   for (const Instruction& i : instructions) {
-    steps_.push_back({i.op, &i.arguments(), operands_.size(), i.in.size(), i.out.size(), i.op->work == keep_gil});
+    steps_.push_back({i.op, &i.arguments(), operands_.size(), i.in.size(), i.out.size(), i.op->keep_gil});
     for (int s : i.in) operands_.push_back(slots[static_cast<size_t>(s)].tensor);
     for (int s : i.out) operands_.push_back(slots[static_cast<size_t>(s)].tensor);
     if (Cell* cell = i.arguments().cell.get()) {
@@ -153,7 +153,7 @@ void Program::run_steps(size_t begin, size_t end) {
     const std::span<Tensor> operands(operands_.data() + s.first, s.inputs + s.outputs);
     const Call call{*s.op, operands.first(s.inputs), *s.attrs};
     if (s.keeps_gil && releases_gil_) released.pause();
-    s.op->run(call, s.outputs ? operands.subspan(s.inputs) : operands.first(1));
+    run_op(call, s.outputs ? operands.subspan(s.inputs) : operands.first(1));
     if (s.keeps_gil && releases_gil_) released.resume();
   }
 }

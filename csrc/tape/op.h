@@ -58,9 +58,13 @@ struct Op {
   unsigned saves[3] = {0, 0, 0};                    // for the gradient of input 0, 1, and 2 or later
   int outputs = 1;
   bool in_place = false;                             // run() writes input 0 (or more); no output of its own
-  int64_t (*work)(const Call&) = nullptr;            // scalar operations, where that is far from the bytes touched
+  bool keep_gil = false;                             // run() is not safe beside other Python threads
   bool (*writes)(const Call&, int input) = nullptr;  // for in_place ops that write more than input 0
   bool overwrites = false;                           // in place: what input 0 held does not matter
+  // What run() computes and moves. Null: an operation per element of the largest tensor; every tensor once, and twice
+  // where `writes` says that an input is written too.
+  double (*flops)(const Call&) = nullptr;
+  double (*bytes)(const Call&, std::span<const Tensor> out) = nullptr;
 
   bool writes_input(const Call& c, int input) const { return writes ? writes(c, input) : input == 0; }
 };

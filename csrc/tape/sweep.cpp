@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "tape/profile.h"
 #include "tape/recorder.h"
 #include "tape/tape.h"
 
@@ -197,7 +198,9 @@ class Sweep {
 
 std::vector<Tensor> backward(std::span<const Tensor> roots, std::span<const Tensor> gradients, bool retain_graph,
                              bool create_graph, std::span<const Tensor> into, bool stop_there) {
-  GradMode mode(create_graph);
+  const GradMode mode(create_graph);
+  const SweepMode sweeping(true);
+  const ProfileRange range("backward");
   Sweep sweep(retain_graph, create_graph, into, stop_there);
   for (size_t i = 0; i < roots.size(); ++i) {
     if (!roots[i].requires_grad()) {

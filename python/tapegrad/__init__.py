@@ -21,12 +21,12 @@ def __getattr__(name):
     # Imported when first asked for: they need modules that training does not.
     from importlib import import_module
 
-    if name == "datasets":
-        return import_module(".datasets", __name__)
+    if name in ("datasets", "profiler"):
+        return import_module(f".{name}", __name__)
     if name in ("save", "load"):
         return getattr(import_module(".checkpoint", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), "datasets", "load", "save"])
+    return sorted([*globals(), "datasets", "load", "profiler", "save"])
