@@ -2,9 +2,9 @@
 #include "ops/gemm.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <new>
-#include <utility>
 
 #include "ops/subnormals.h"
 #include "tensor/memory.h"
@@ -27,21 +27,16 @@ constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels
 constexpr double kParallelWork = 1 << 20;
 constexpr double kSharedWork = 1 << 24;
 constexpr int64_t kVectorWork = 1 << 17;
-constexpr double kElementNs = 0.2;     // of one that is packed, or used once
-constexpr int64_t kEpilogueWork = 32;  // of an element of C, of the order of sigmoid's
-constexpr int64_t kDotBytes = 48;      // most of a row of C that is done as dot products
+constexpr double kElementNs = 0.2;       // of one that is packed, or used once
+constexpr int64_t kHookWork = 32;        // of an element of C, of the order of sigmoid's, or of an Adam step's
+constexpr int64_t kDotBytes = 48;        // most of a row of C that is done as dot products
+constexpr int64_t kScratch = 128 << 10;  // most bytes of a part of a C that is not stored
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a - 1) / b + 1; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
-void apply(ElementwiseKernel kernel, int64_t n, void* c) {
-  const void* const in[] = {c};
-  const int64_t step[] = {1};
-  kernel(n, c, in, step);
-}
-
-// The product as the kernels see it. C^T = B^T A^T is as good as C = A B, so C may be stored by columns: one of crs,
-// ccs is 1, and the bias runs along that direction.
+// The product as the kernels see it. C^T = B^T A^T is as good as C = A B, so C may be stored by columns, and the bias
+// runs along that direction.
 struct Product {
   int64_t size;  // of an element
   int64_t m, n, k;
@@ -50,29 +45,28 @@ struct Product {
   const char* b;
   int64_t brs, bcs;
   char* c;
-  int64_t crs, ccs;
-  bool accumulate;
+  int64_t ldc;
+  bool by_columns, accumulate;
   const char* bias;
   int64_t bias_row, bias_col;  // steps of the bias
-  ElementwiseKernel epilogue;
+  GemmHook hook;
 
   Product transposed() const {
-    return {size, n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, accumulate, bias, bias_col, bias_row, epilogue};
+    return {size, n, m, k, b, bcs, brs, a, acs, ars, c, ldc, !by_columns, accumulate, bias, bias_col, bias_row, hook};
   }
-  double work() const { return double(m) * double(n) * double(k + (epilogue ? kEpilogueWork : 0)) * double(size) / 4; }
+  double work() const { return double(m) * double(n) * double(k + (hook.run ? kHookWork : 0)) * double(size) / 4; }
+  int64_t crs() const { return by_columns ? 1 : ldc; }
+  int64_t ccs() const { return by_columns ? ldc : 1; }
   const char* at_a(int64_t i, int64_t p) const { return a + (i * ars + p * acs) * size; }
   const char* at_b(int64_t p, int64_t j) const { return b + (p * brs + j * bcs) * size; }
-  char* at_c(int64_t i, int64_t j) const { return c + (i * crs + j * ccs) * size; }
+  char* at_c(int64_t i, int64_t j) const { return c + (i * crs() + j * ccs()) * size; }
   const char* at_bias(int64_t i, int64_t j) const {
     return bias ? bias + (i * bias_row + j * bias_col) * size : nullptr;
   }
-  // The epilogue of a finished part of C, line by line of memory.
-  void finish(int64_t i, int64_t j, int64_t rows, int64_t cols) const {
-    if (!epilogue) return;
-    int64_t lines = ccs == 1 ? rows : cols, length = ccs == 1 ? cols : rows;
-    const int64_t stride = ccs == 1 ? crs : ccs;
-    if (stride == length) length *= std::exchange(lines, 1);
-    for (int64_t l = 0; l < lines; ++l) apply(epilogue, length, at_c(i, j) + l * stride * size);
+  // Tells of a finished part, which lies at `part`.
+  void finish(int64_t i, int64_t j, int64_t rows, int64_t cols, char* part, int64_t ld) const {
+    if (hook.run)
+      hook.run(hook.ctx, by_columns ? GemmPart{j, i, cols, rows, part, ld} : GemmPart{i, j, rows, cols, part, ld});
   }
 };
 
@@ -123,7 +117,7 @@ struct Multiplication {
   void choose_tasks();
   void choose_packing();
   void pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
-  void run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
+  bool run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const;
 
   const Product& p;
   const GemmKernels& kern;
@@ -152,8 +146,16 @@ Multiplication::Multiplication(const Product& product, const GemmKernels& kernel
 
 // The cut may depend on the number of threads: no element of C does.
 void Multiplication::choose_tasks() {
-  const int64_t fit = std::max<int64_t>(kBlockA / (rows * depth * p.size), 1), least = ceil_div(row_panels, fit);
-  cols = std::min(col_panels, kMaxPacked / (depth * kern.nr * p.size)) * kern.nr;
+  const int64_t fit = std::max<int64_t>(kBlockA / (rows * depth * p.size), 1);
+  int64_t least = ceil_div(row_panels, fit);
+  if (p.c) {
+    cols = std::min(col_panels, kMaxPacked / (depth * kern.nr * p.size)) * kern.nr;
+  } else {  // a task takes the whole of k, and makes no more than fits into the scratch
+    const int64_t packed_panels = kMaxPacked / (p.k * kern.nr * p.size),
+                  panels = kScratch / (4 * rows * kern.nr * p.size);
+    cols = std::clamp<int64_t>(std::min(packed_panels, panels), 1, col_panels) * kern.nr;
+    least = std::clamp(ceil_div(p.m * std::min(cols, p.n) * p.size, kScratch), least, row_panels);
+  }
   row_tasks = least;
   col_tasks = 1;
   if (threads == 1) return;
@@ -186,8 +188,8 @@ void Multiplication::choose_packing() {
   const bool columns = p.ars == 1 && !aliases(p.acs * p.size, 2048);
   pack_a = cols / col_tasks > (p.acs == 1 ? 16 : columns ? 12 : 4) * kern.nr;
   span = p.k;
-  if (pack_b == PackB::kNo) cols = p.n;
-  if (pack_b == PackB::kShared) {
+  if (pack_b == PackB::kNo && p.c) cols = p.n;
+  if (pack_b == PackB::kShared && p.c) {
     span = std::clamp<int64_t>(kPacked / (depth * cols * p.size), 1, ceil_div(p.k, depth)) * depth;
   }
 }
@@ -205,19 +207,23 @@ void Multiplication::pack_shared(int64_t k0, int64_t k1, int64_t j0, int64_t j1)
   });
 }
 
-// One task of the pass over the columns [j0, j1) and over k in [k0, k1).
-void Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const {
+// One task of the pass over the columns [j0, j1) and over k in [k0, k1). False where memory is short.
+bool Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, int64_t j1) const {
   const int64_t row = task % row_tasks, col = task / row_tasks, panels = ceil_div(j1 - j0, kern.nr);
   const int64_t i = row_panels * row / row_tasks * rows, j = j0 + panels * col / col_tasks * kern.nr;
   GemmBlock g;
   g.m = std::min(row_panels * (row + 1) / row_tasks * rows, p.m) - i;
   g.n = std::min(j0 + panels * (col + 1) / col_tasks * kern.nr, j1) - j;
-  if (g.m <= 0 || g.n <= 0) return;
+  if (g.m <= 0 || g.n <= 0) return true;
+  const Workspace scratch(p.c ? 0 : g.m * g.n * p.size, std::nothrow);
+  char* const c = p.c ? p.at_c(i, j) : scratch.get();
+  if (!c) return false;
+  const int64_t ldc = p.c ? p.ldc : p.by_columns ? g.m : g.n;
   g.rows = rows;
   g.padded = pack_b != PackB::kNo;
-  g.c = p.at_c(i, j);
-  g.crs = p.crs;
-  g.ccs = p.ccs;
+  g.c = c;
+  g.crs = p.by_columns ? 1 : ldc;
+  g.ccs = p.by_columns ? ldc : 1;
   const Workspace packed_a(pack_a ? round_up(g.m, rows) * depth * p.size : 0, std::nothrow);
   for (int64_t k = k0; k < k1; k += depth) {
     g.k = std::min(depth, k1 - k);
@@ -251,23 +257,27 @@ void Multiplication::run_task(int64_t task, int64_t k0, int64_t k1, int64_t j0, 
     const FlushSubnormals flush;
     kern.block(g);
   }
-  if (k1 == p.k) p.finish(i, j, g.m, g.n);
+  if (k1 == p.k) p.finish(i, j, g.m, g.n, c, ldc);
+  return true;
 }
 
 void Multiplication::run_all() {
   const int64_t packed_depth = pack_b == PackB::kNo ? 0 : pack_b == PackB::kOwn ? depth : std::min(p.k, span);
   const Workspace workspace(cols * packed_depth * p.size);
   packed = workspace.get();
+  std::atomic<bool> out_of_memory = false;  // a task must not throw
   for (int64_t j0 = 0; j0 < p.n; j0 += cols) {
     const int64_t j1 = std::min(j0 + cols, p.n);
     for (int64_t k0 = 0; k0 < p.k; k0 += span) {
       const int64_t k1 = std::min(k0 + span, p.k);
       if (pack_b == PackB::kShared) pack_shared(k0, k1, j0, j1);
       const double share = double(k1 - k0) / double(p.k) * double(j1 - j0) / double(p.n);
-      run(threads > 1, row_tasks * col_tasks, share * p.work() * kWorkNs,
-          [&](int64_t task) { run_task(task, k0, k1, j0, j1); });
+      run(threads > 1, row_tasks * col_tasks, share * p.work() * kWorkNs, [&](int64_t task) {
+        if (!run_task(task, k0, k1, j0, j1)) out_of_memory = true;
+      });
     }
   }
+  if (out_of_memory) throw std::bad_alloc();
 }
 
 // n is 1, or few where A and B are contiguous along k: dot products with the rows of A, or sums of its columns.
@@ -285,17 +295,17 @@ void multiply_vector(const Product& p, const GemmKernels& kern) {
     char* y = p.at_c(i, 0);
     if (p.acs == 1) {
       const FlushSubnormals flush;
-      kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs, p.ccs, p.accumulate, p.at_bias(i, 0), p.bias_row,
-                p.bias_col});
+      kern.dot({p.n, n, p.k, p.at_a(i, 0), p.ars, x, p.bcs, y, p.crs(), p.ccs(), p.accumulate, p.at_bias(i, 0),
+                p.bias_row, p.bias_col});
     }
     const int64_t depth = block_depth(p.k);
     for (int64_t k = 0; p.acs != 1 && k < p.k; k += depth) {
       const FlushSubnormals flush;
       const int64_t kc = std::min(depth, p.k - k);
-      kern.row({1, n, kc, p.at_a(i, k), p.acs, x + k * p.size, 0, y, p.crs, 0, p.accumulate || k > 0,
+      kern.row({1, n, kc, p.at_a(i, k), p.acs, x + k * p.size, 0, y, p.crs(), 0, p.accumulate || k > 0,
                 k + kc == p.k ? p.at_bias(i, 0) : nullptr, p.bias_row, 0});
     }
-    p.finish(i, 0, n, p.n);
+    p.finish(i, 0, n, p.n, y, p.ldc);
   });
 }
 
@@ -305,26 +315,50 @@ double cost(const Product& p, const GemmKernels& kern) {
   const double m = double(p.m), n = double(p.n), k = double(p.k);
   double cycles = k * m * double(ceil_div(p.n, lanes)) * 0.5;
   if (p.bcs != 1) cycles += k * n * (p.brs == 1 ? 8.0 / double(lanes) : 2.0);
-  if (p.ccs != 1) cycles += m * n * 8.0 / double(lanes);
+  if (p.by_columns) cycles += m * n * 8.0 / double(lanes);
   return cycles;
 }
 
+// A matrix times a vector, or times a few along contiguous memory.
+bool is_vector(const Product& p) {
+  return p.n == 1 ? p.acs == 1 || p.ars == 1
+                  : p.n * p.size <= kDotBytes && p.acs == 1 && p.brs == 1 && p.m > p.n && p.k >= 32;
+}
+
+// k is 0.
 template <class T>
-void fill(const GemmArgs& g) {
-  const T* bias = static_cast<const T*>(g.bias);
-  for (int64_t i = 0; i < g.m; ++i) {
-    T* c = static_cast<T*>(g.c) + i * g.ldc;
-    for (int64_t j = 0; j < g.n; ++j) c[j] = (g.accumulate ? c[j] : T(0)) + (bias ? bias[j] : T(0));
-    if (g.epilogue) apply(g.epilogue, g.n, c);
+void fill(const Product& p) {
+  const T* bias = reinterpret_cast<const T*>(p.bias);
+  for (int64_t i = 0; i < p.m; ++i) {
+    T* c = reinterpret_cast<T*>(p.at_c(i, 0));
+    for (int64_t j = 0; j < p.n; ++j) c[j] = (p.accumulate ? c[j] : T(0)) + (bias ? bias[j] : T(0));
   }
+  p.finish(0, 0, p.m, p.n, p.c, p.ldc);
 }
 
 }  // namespace
 
+GemmArgs gemm_args(const Tensor& a, const Tensor& b, void* c) {
+  const int ra = a.rank(), rb = b.rank();
+  GemmArgs g{};
+  g.dtype = static_cast<int>(a.dtype());
+  g.m = a.size(ra - 2);
+  g.k = a.size(ra - 1);
+  g.n = b.size(rb - 1);
+  g.a = a.data();
+  g.ars = a.strides()[ra - 2];
+  g.acs = a.strides()[ra - 1];
+  g.b = b.data();
+  g.brs = b.strides()[rb - 2];
+  g.bcs = b.strides()[rb - 1];
+  g.c = c;
+  g.ldc = g.n;
+  return g;
+}
+
 void gemm(const GemmArgs& args) {
   if (args.m <= 0 || args.n <= 0) return;
   const bool single = args.dtype == kFloat32;
-  if (args.k <= 0) return single ? fill<float>(args) : fill<double>(args);
   const GemmKernels& kern = kernels().gemm[args.dtype - kFloat32];
   Product p{single ? 4 : 8,
             args.m,
@@ -338,23 +372,22 @@ void gemm(const GemmArgs& args) {
             args.bcs,
             static_cast<char*>(args.c),
             args.ldc,
-            1,
+            false,
             args.accumulate,
             static_cast<const char*>(args.bias),
             0,
             1,
-            args.epilogue};
+            args.hook};
   // The stride of a dimension of one element is free.
   if (p.m == 1) p.ars = 1;
   if (p.n == 1) p.bcs = 1;
   if (p.k == 1) p.acs = p.brs = 1;
+  const bool empty = p.k <= 0, vector = !empty && (is_vector(p) || is_vector(p.transposed()));
+  const Workspace whole(p.c || !(empty || vector) ? 0 : p.m * p.n * p.size);
+  if (whole.get()) p.c = whole.get(), p.ldc = p.n;
   const Product q = p.transposed();
-  const auto is_vector = [](const Product& r) {
-    return r.n == 1 ? r.acs == 1 || r.ars == 1
-                    : r.n * r.size <= kDotBytes && r.acs == 1 && r.brs == 1 && r.m > r.n && r.k >= 32;
-  };
-  if (is_vector(p)) return multiply_vector(p, kern);
-  if (is_vector(q)) return multiply_vector(q, kern);
+  if (empty) return single ? fill<float>(p) : fill<double>(p);
+  if (vector) return multiply_vector(is_vector(p) ? p : q, kern);
   const bool swap = p.m > 1 && p.n > 1 && cost(q, kern) < cost(p, kern);
   Multiplication(swap ? q : p, kern).run_all();
 }

@@ -12,24 +12,6 @@
 namespace tg {
 namespace {
 
-GemmArgs gemm_args(const Tensor& a, const Tensor& b, const Tensor& c) {
-  const int ra = a.rank(), rb = b.rank();
-  GemmArgs g{};
-  g.dtype = static_cast<int>(a.dtype());
-  g.m = a.size(ra - 2);
-  g.k = a.size(ra - 1);
-  g.n = b.size(rb - 1);
-  g.a = a.data();
-  g.ars = a.strides()[ra - 2];
-  g.acs = a.strides()[ra - 1];
-  g.b = b.data();
-  g.brs = b.strides()[rb - 2];
-  g.bcs = b.strides()[rb - 1];
-  g.c = c.data();
-  g.ldc = g.n;
-  return g;
-}
-
 Dims batch_of(const Tensor& t) { return Dims(t.shape().data(), t.rank() - 2); }
 
 // matmul(a (..., m, k), b (..., k, n)), batch dimensions broadcast
@@ -43,7 +25,7 @@ void infer_matmul(const Call& c, OutSpec* out) {
 
 void run_matmul(const Call& c, std::span<Tensor> out) {
   const Tensor &a = c.in[0], &b = c.in[1], &y = out[0];
-  const GemmArgs first = gemm_args(a, b, y);
+  const GemmArgs first = gemm_args(a, b, y.data());
   if (y.rank() == 2) return gemm(first);
   const Dims batch = batch_of(y);
   const auto steps = [&](const Tensor& t) {
@@ -98,22 +80,35 @@ constexpr Op kMatmul = {.name = "matmul",
 Tensor multiply(const Tensor& a, const Tensor& b) { return execute(kMatmul, {a, b}); }
 
 // linear(x (m, k), weight (n, k), bias (n,) or none): y = f(x weight^T + bias). The bias is added as each tile is
-// stored, f, if any, applied to each block.
+// stored, f, if any, applied to each part.
 void infer_linear(const Call& c, OutSpec* out) { *out = {{c.in[0].size(0), c.in[1].size(0)}, c.in[0].dtype()}; }
-void run_product(const Call& c, const Tensor& y, ElementwiseKernel activation) {
+void run_product(const Call& c, const Tensor& y, GemmHook activation) {
   const Tensor& w = c.in[1];
-  GemmArgs g = gemm_args(c.in[0], w, y);
+  GemmArgs g = gemm_args(c.in[0], w, y.data());
   g.n = w.size(0);
   std::swap(g.brs, g.bcs);
   g.ldc = g.n;
   g.bias = c.in.size() > 2 ? c.in[2].data() : nullptr;
-  g.epilogue = activation;
+  g.hook = activation;
   gemm(g);
 }
-void run_linear(const Call& c, std::span<Tensor> out) { run_product(c, out[0], nullptr); }
+void run_linear(const Call& c, std::span<Tensor> out) { run_product(c, out[0], {}); }
 template <const Activation& F>
 void run_activated(const Call& c, std::span<Tensor> out) {
-  run_product(c, out[0], (kernels().*F.kernels).forward[static_cast<int>(out[0].dtype())]);
+  struct Context {
+    ElementwiseKernel kernel;
+    int64_t item;
+  } const context = {(kernels().*F.kernels).forward[static_cast<int>(out[0].dtype())],
+                     static_cast<int64_t>(itemsize(out[0].dtype()))};
+  const auto activate = [](const void* ctx, const GemmPart& part) {
+    const auto [kernel, item] = *static_cast<const Context*>(ctx);
+    part.for_rows(part.ldc, item, [kernel](int64_t, int64_t n, void* y) {
+      const void* const in[] = {y};
+      const int64_t step[] = {1};
+      kernel(n, y, in, step);
+    });
+  };
+  run_product(c, out[0], {activate, &context});
 }
 double linear_flops(const Call& c) { return 2.0 * double(c.in[0].numel()) * double(c.in[1].size(0)); }
 void product_vjp(Backward& s, const Tensor& g) {
