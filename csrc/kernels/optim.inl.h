@@ -16,6 +16,12 @@ template <class T>
 TG_INLINE void prefetch(const T* x) {
   __builtin_prefetch(reinterpret_cast<const char*>(x) + 1024);
 }
+// The same for what is written too: once another core has read a line, it is here to be read only, and the store would
+// wait until it is taken away from there.
+template <class T>
+TG_INLINE void prefetch(T* x) {
+  __builtin_prefetch(reinterpret_cast<const char*>(x) + 1024, 1);
+}
 
 // The gradient, negated for `maximize`, plus the L2 penalty's.
 template <class T>
