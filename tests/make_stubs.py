@@ -233,7 +233,9 @@ def stubs():
     """The text of _core.pyi."""
     classes, variables, functions = [], [], []
     for name, value in sorted(vars(_core).items()):
-        if isinstance(value, type):
+        if isinstance(value, type) and issubclass(value, BaseException):
+            classes += [f"class {name}({value.__base__.__name__}):", f'    """{value.__doc__}"""', ""]
+        elif isinstance(value, type):
             classes += class_lines(value)
         elif callable(value) and hasattr(value, "__text_signature__"):
             functions += function_lines(name, value)

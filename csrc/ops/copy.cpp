@@ -44,8 +44,12 @@ void copy_vjp(Backward& b) {
   b.set(1, ops::to(b.g, b.input_dtype(1)));
 }
 double copy_bytes(const Call& c, std::span<const Tensor> out) { return bytes_of(c.in[1]) + bytes_of(out[0]); }
-constexpr Op kCopyInPlace = {
-    .name = "copy_", .run = run_copy_in_place, .vjp = copy_vjp, .flops = no_flops, .bytes = copy_bytes};
+constexpr Op kCopyInPlace = {.name = "copy_",
+                             .run = run_copy_in_place,
+                             .vjp = copy_vjp,
+                             .overwrites = true,
+                             .flops = no_flops,
+                             .bytes = copy_bytes};
 
 }  // namespace
 

@@ -10,8 +10,8 @@ namespace {
 
 void infer_masked(const Call& c, OutSpec* out) { *out = {{c.in[0].size(0), c.in[1].size(1)}, c.in[0].dtype()}; }
 
-int64_t masked_work(const Call& c) { return c.in[0].numel() * c.in[1].size(1) / 16; }
-int64_t update_work(const Call& c) { return c.in[1].numel() * c.in[2].size(1) / 16; }
+double masked_flops(const Call& c) { return 2.0 * double(c.in[0].numel()) * double(c.in[1].size(1)); }
+double update_flops(const Call& c) { return 2.0 * double(c.in[1].numel()) * double(c.in[2].size(1)); }
 
 void run_masked(const Call& c, std::span<Tensor> out) {
   struct Mask {
@@ -55,7 +55,7 @@ void run_update(const Call& c, std::span<Tensor>) {
 
 }  // namespace
 
-constexpr Op kMatmulMasked = {"matmul_masked", infer_masked, nullptr, run_masked, nullptr, {0}, 1, false, masked_work};
-constexpr Op kMatmulUpdate = {"matmul_update", nullptr, nullptr, run_update, nullptr, {0}, 1, true, update_work};
+constexpr Op kMatmulMasked = {.name = "matmul_masked", .infer = infer_masked, .run = run_masked, .flops = masked_flops};
+constexpr Op kMatmulUpdate = {.name = "matmul_update", .run = run_update, .in_place = true, .flops = update_flops};
 
 }  // namespace tg

@@ -44,6 +44,7 @@ constexpr Op kUniform = {.name = "uniform_",
                          .vjp = forget_vjp,
                          .in_place = true,
                          .keep_gil = true,
+                         .overwrites = true,
                          .flops = no_flops,
                          .bytes = written_bytes};
 constexpr Op kNormal = {.name = "normal_",
@@ -51,18 +52,21 @@ constexpr Op kNormal = {.name = "normal_",
                         .vjp = forget_vjp,
                         .in_place = true,
                         .keep_gil = true,
+                        .overwrites = true,
                         .flops = no_flops,
                         .bytes = written_bytes};
 constexpr Op kRandint = {.name = "randint_",
                          .run = run_randint,
                          .in_place = true,
                          .keep_gil = true,
+                         .overwrites = true,
                          .flops = no_flops,
                          .bytes = written_bytes};
 constexpr Op kRandperm = {.name = "randperm",
                           .run = run_randperm,
                           .in_place = true,
                           .keep_gil = true,
+                          .overwrites = true,
                           .flops = no_flops,
                           .bytes = written_bytes};
 
@@ -71,8 +75,8 @@ void infer_dropout_key(const Call&, OutSpec* out) { *out = {{}, DType::Int64}; }
 void run_dropout_key(const Call&, std::span<Tensor> out) {
   *out[0].data<int64_t>() = static_cast<int64_t>(draw_key(default_generator()));
 }
-constexpr Op kDropoutKey = {"dropout_key", infer_dropout_key, nullptr, run_dropout_key, nullptr, {0}, 1,
-                            false,         keep_gil};
+constexpr Op kDropoutKey = {
+    .name = "dropout_key", .infer = infer_dropout_key, .run = run_dropout_key, .keep_gil = true};
 
 // dropout(x contiguous, key): attrs.scalar[0] = p. Linear in x, so its derivative is itself.
 void run_dropout(const Call& c, std::span<Tensor> out) {
