@@ -1,6 +1,7 @@
 // Packing: a strided, broadcast or transposed block of elements to rows of contiguous ones.
 #pragma once
 #include "kernels/kernel_table.h"
+#include "kernels/transpose.inl.h"
 #include "kernels/vec.h"
 
 namespace tg {
@@ -18,12 +19,6 @@ TG_INLINE void set_element(char* p, T x) {
   __builtin_memcpy(p, &x, sizeof(T));
 }
 
-// {a0, b0, a1, b1, ...} of the first or the second halves of a and b.
-template <class T, int half, int... I>
-TG_INLINE Vec<T> interleave(Vec<T> a, Vec<T> b, Indices<I...>) {
-  constexpr int n = Vec<T>::size;
-  return __builtin_shufflevector(a.v, b.v, (I % 2 * n + half * (n / 2) + I / 2)...);
-}
 template <class T, int first, int... I>
 TG_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b, Indices<I...>) {
   return __builtin_shufflevector(a.v, b.v, (first + 2 * I)...);
@@ -81,11 +76,18 @@ TG_INLINE void pack_spread(int64_t rows, int64_t cols, const char* src, int64_t 
   }
 }
 
-// A square of vectors at a time: log2(size) rounds, each interleaving row i with row i + size / 2.
+template <int64_t item>
+struct FloatOfSize {
+  using type = float;
+};
+template <>
+struct FloatOfSize<8> {
+  using type = double;
+};
+// A square of vectors at a time.
 template <class T>
 TG_INLINE void pack_transposed(int64_t rows, int64_t cols, const char* src, int64_t col, char* dst, int64_t dst_row) {
   using V = Vec<T>;
-  using Lanes = typename MakeIndices<V::size>::type;
   constexpr int n = V::size;
   for (int64_t r = 0; r < rows; r += n) {
     const int64_t height = rows - r < n ? rows - r : n;
@@ -93,19 +95,8 @@ TG_INLINE void pack_transposed(int64_t rows, int64_t cols, const char* src, int6
       const int64_t width = cols - c < n ? cols - c : n;
       const char* s = src + r * (int64_t)sizeof(T) + c * col;
       char* d = dst + r * dst_row + c * (int64_t)sizeof(T);
-      V x[n], y[n];
-      if (height == n && width == n) {
-        for (int i = 0; i < n; ++i) x[i] = V::load((const T*)(s + i * col));
-      } else {
-        for (int i = 0; i < n; ++i) x[i] = i < width ? V::load_partial((const T*)(s + i * col), height) : V(T(0));
-      }
-      for (int round = 1; round < n; round *= 2) {
-        for (int i = 0; i < n / 2; ++i) {
-          y[2 * i] = interleave<T, 0>(x[i], x[i + n / 2], Lanes{});
-          y[2 * i + 1] = interleave<T, 1>(x[i], x[i + n / 2], Lanes{});
-        }
-        for (int i = 0; i < n; ++i) x[i] = y[i];
-      }
+      V x[n];
+      load_transposed(width, height, (const T*)s, col / (int64_t)sizeof(T), x);
       if (height == n && width == n) {
         for (int i = 0; i < n; ++i) x[i].store((T*)(d + i * dst_row));
       } else {
@@ -126,8 +117,9 @@ void pack(int64_t rows, int64_t cols, const char* src, int64_t row, int64_t col,
     return;
   }
   if (col == 0) return pack_spread<T>(rows, cols, src, row, dst, dst_row);
-  if constexpr (item > 1) {
-    if (row == item && rows >= 4 && cols >= 4) return pack_transposed<T>(rows, cols, src, col, dst, dst_row);
+  if constexpr (item > 1) {  // as floats, of which AVX2 picks from two vectors in one instruction
+    using Float = typename FloatOfSize<item>::type;
+    if (row == item && rows >= 4 && cols >= 4) return pack_transposed<Float>(rows, cols, src, col, dst, dst_row);
   }
   if (cols < rows && cols <= 16 && col != item) {  // down the columns: the longer loop inside
     for (int64_t c = 0; c < cols; ++c) {
