@@ -42,6 +42,8 @@ struct GemmTile {
   const T* bias;
   T* c;
   int64_t ldc;
+  const T* soon;  // what is read after this tile, and is fetched meanwhile: a cache line or none in each step of k
+  bool fetch;
 };
 
 template <class T, int rows, int vecs>
@@ -83,7 +85,8 @@ void gemm_tile(const GemmTile<T>& t) {
     a[g] = a[g - 1] + 3 * row;
     asm("" : "+r"(a[g]));
   }
-  const char* b = (const char*)t.b;
+  const char *b = (const char*)t.b, *soon = (const char*)t.soon;
+  const int64_t fetch = t.fetch ? 64 : 0;
   const int64_t ahead_a = 16 * next_a, ahead_b = 16 * next_b;  // far enough for L3
   const char* c = (const char*)t.c;
   const int64_t next_c = t.ldc * int64_t(sizeof(T));
@@ -102,7 +105,12 @@ void gemm_tile(const GemmTile<T>& t) {
       bv[v] = V::load((const T*)b + v * V::size);
       __builtin_prefetch(b + ahead_b + v * kVecBytes);
     }
-    if (unit) __builtin_prefetch(a[0] + ahead_a);
+    if (unit) {
+      __builtin_prefetch(a[0] + ahead_a);
+    } else {
+      __builtin_prefetch(soon, 0, 2);
+      soon += fetch;
+    }
     if (packed) {  // the rows of C one by one shortly before they are due: all at once they would stop the loads
       step_c = k == kFetchC ? next_c : step_c;
 #pragma GCC unroll 2
@@ -187,6 +195,8 @@ void gemm_block(const GemmBlock& g) {
   constexpr int64_t nr = kTileCols<T>, size = Vec<T>::size;
   static const T zeros[nr] = {};
   T buffer[(kTileRows + size) * nr];  // moving a tile reads whole vectors, past its last row
+  // Then the next rows of A are a few lines for each step of k; many short streams are more than the hardware follows.
+  const bool contiguous = g.acs == 1 && g.ars == g.k;
   GemmTile<T> t;
   t.k = g.k, t.ars = g.ars, t.acs = g.acs, t.brs = g.brs;
   for (int64_t j = 0; j < g.n; j += nr) {
@@ -200,6 +210,8 @@ void gemm_block(const GemmBlock& g) {
     for (int64_t i = 0; i < g.m; i += g.rows) {
       const int64_t rows = g.m - i < g.rows ? g.m - i : g.rows;
       t.a = (const T*)g.a + i / g.rows * g.a_panel;
+      t.fetch = contiguous && j == 0 && i + g.rows < g.m;
+      t.soon = t.fetch ? t.a + g.a_panel : t.a;
       t.c = direct ? (T*)g.c + i * g.crs + j : buffer;
       t.ldc = direct ? g.crs : nr;
       t.old = direct && g.accumulate ? t.c : zeros;
