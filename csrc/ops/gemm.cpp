@@ -25,7 +25,8 @@ constexpr int64_t kLeastPanels = 4;      // of a task, or the rounding to panels
 // Multiply-adds of float32 from which a second thread pays, from which tasks share a B that must be transposed, and of
 // one task of a product with a vector.
 constexpr double kParallelWork = 1 << 20;
-constexpr double kSharedWork = 1 << 24;
+constexpr double kSharedWork = 1 << 27;
+constexpr int64_t kSharedA = 1 << 20;  // bytes of A from which they do so too
 constexpr int64_t kVectorWork = 1 << 17;
 constexpr double kElementNs = 0.2;       // of one that is packed, or used once
 constexpr int64_t kHookWork = 32;        // of an element of C, of the order of sigmoid's, or of an Adam step's
@@ -151,8 +152,7 @@ void Multiplication::choose_tasks() {
   if (p.c) {
     cols = std::min(col_panels, kMaxPacked / (depth * kern.nr * p.size)) * kern.nr;
   } else {  // a task takes the whole of k, and makes no more than fits into the scratch
-    const int64_t packed_panels = kMaxPacked / (p.k * kern.nr * p.size),
-                  panels = kScratch / (4 * rows * kern.nr * p.size);
+    const int64_t packed_panels = kMaxPacked / (p.k * kern.nr * p.size), panels = kScratch / (rows * kern.nr * p.size);
     cols = std::clamp<int64_t>(std::min(packed_panels, panels), 1, col_panels) * kern.nr;
     least = std::clamp(ceil_div(p.m * std::min(cols, p.n) * p.size, kScratch), least, row_panels);
   }
@@ -166,8 +166,10 @@ void Multiplication::choose_tasks() {
   for (int64_t t = 0; t < threads; ++t) {
     tallest = std::max(tallest, std::min(row_panels * (t + 1) / threads * rows, p.m) - row_panels * t / threads * rows);
   }
-  // A packed B that all tasks share has to travel between the cores; in a small product that counts.
-  const bool share = p.bcs == 1 || col_panels < threads || p.work() > kSharedWork;
+  // A packed B that all tasks share has to travel between the cores; in a small product reading A from L2 once for each
+  // task costs less.
+  const bool large = p.work() > kSharedWork || p.m * p.k * p.size > kSharedA;
+  const bool share = p.bcs == 1 || col_panels < threads || large;
   if (share && row_panels >= 4 * threads && double(tallest) * double(p.n) < 1.04 * double(widest) * double(p.m)) return;
   // Else columns: a task that has all rows packs its own part of B.
   const int64_t panels = cols / kern.nr;
