@@ -40,8 +40,8 @@ void sgd_step(int64_t n, void* p_, const void* g_, void* buf_, const SgdArgs* a)
   const bool first = a->first, nesterov = a->nesterov;
   for (int64_t j = 0; j < n; j += V::size) {
     const int64_t left = n - j;
+    prefetch(p + j);
     if (buf) {
-      prefetch(p + j);
       prefetch(g + j);
       prefetch(buf + j);
     }
