@@ -5,6 +5,7 @@
 #include "bindings/bindings.h"
 #include "bindings/used_objects.h"
 #include "program/capture.h"
+#include "program/plan.h"
 
 // after Python.h
 #include <frameobject.h>
@@ -151,7 +152,13 @@ void bind_program(py::module_& m) {
     } catch (const CaptureError& e) { PyErr_SetString(capture_error, e.what()); }
   });
   py::class_<Program, std::shared_ptr<Program>>(m, "_Program", "A captured run.")
-      .def("prepare", &Program::prepare, "Plans the program; it can be replayed then.")
+      .def(
+          "prepare",
+          [](Program& p) {
+            plan(p);
+            p.prepare();
+          },
+          "Plans the program; it can be replayed then.")
       .def(
           "replay",
           [](Program& p, const py::list& arguments) -> py::object {

@@ -257,7 +257,8 @@ Tensor gradient_from_output(const Tensor& g, const Tensor& y) {
   return execute(UnaryOps<Row>::backward, {g, y});
 }
 template <class Row>
-constexpr Activation kActivation = {Row::kernels, gradient_from_output<Row>};
+constexpr Activation kActivation = {Row::kernels, gradient_from_output<Row>, &UnaryOps<Row>::op,
+                                    &UnaryOps<Row>::backward};
 
 }  // namespace
 

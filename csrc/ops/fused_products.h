@@ -1,23 +1,18 @@
-// Products that a planner puts in the place of several ops: what follows is done with each part of the result while it
-// is still in the cache of the core that made it.
+// Ops that a planner puts in the place of two: what follows a product is done with each part of its result while that
+// is still in the cache of the core that made it. Null where there is none.
 #pragma once
 #include "tape/op.h"
 
 namespace tg {
 
-// The product of two matrices, then the derivative of an activation: f'(y) * matmul(g, w).
-// Inputs: g (m, k), w (k, n), y, the m * n contiguous results of the activation; attrs.pointer: the Activation.
-extern const Op kMatmulMasked;
+// linear(x, weight, bias), then an activation. Inputs: those of linear.
+const Op* linear_with(const Op& linear, const Op& activation);
 
-// An optimizer's step on elements [offset, offset + n) of a contiguous parameter, whose gradient is g. Runs on any
-// thread, must not throw; elements come in any order, each once.
-struct TileUpdate {
-  void (*run)(const void* ctx, int64_t offset, int64_t n, const void* g);
-  const void* ctx;
-};
-// The product of two matrices as the gradient of a parameter, which is updated and not stored.
-// Inputs: the parameter of m * n elements, a (m, k), b (k, n), then what else the update writes; attrs.pointer: the
-// TileUpdate.
-extern const Op kMatmulUpdate;
+// matmul(g, w) of two matrices, then the derivative of an activation whose contiguous result is y. Inputs: g, w, y.
+const Op* masked_product(const Op& matmul, const Op& derivative);
+
+// matmul(a, b) of two matrices, then the step of the parameter whose gradient that is. Inputs: see optim.cpp.
+bool is_product(const Op& matmul);
+const Op* step_behind_product(const Op& step);
 
 }  // namespace tg

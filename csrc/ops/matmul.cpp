@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "ops/activation.h"
+#include "ops/fused_products.h"
 #include "ops/gemm.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
@@ -157,6 +158,16 @@ void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
 }
 
 }  // namespace
+
+bool is_product(const Op& matmul) { return &matmul == &kMatmul; }
+
+const Op* linear_with(const Op& linear, const Op& activation) {
+  if (&linear != &kLinear) return nullptr;
+  if (&activation == kRelu.op) return &kActivated<kRelu>;
+  if (&activation == kTanh.op) return &kActivated<kTanh>;
+  if (&activation == kSigmoid.op) return &kActivated<kSigmoid>;
+  return nullptr;
+}
 
 namespace ops {
 

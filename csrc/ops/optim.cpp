@@ -2,6 +2,8 @@
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
+#include "ops/fused_products.h"
+#include "ops/gemm.h"
 #include "ops/ops.h"
 #include "ops/rows.h"
 #include "ops/subnormals.h"
@@ -40,69 +42,120 @@ void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static
 
 // Inputs: n parameters, n gradients, and the state, list after list; last the number of steps so far, of shape ().
 // attrs.integer[0] = n, attrs.cell the options. All but the gradients is written.
-bool writes(const Call& c, int input) { return input / c.attrs.integer[0] != 1; }
-
-double parameter_count(const Call& c) {
-  double sum = 0;
-  for (const Tensor& p : c.in.first(static_cast<size_t>(c.attrs.integer[0]))) sum += static_cast<double>(p.numel());
-  return sum;
+bool writes(const Call& c, int input) {
+  const int64_t n = c.attrs.integer[0];
+  return n == 0 || input / n != 1;
 }
 
-struct Optimizer {
-  Op op;
-  size_t min_state, max_state;  // lists
-  size_t options;               // numbers
-  constexpr Optimizer(const char* name, void (*run)(const Call&, std::span<Tensor>), size_t min, size_t max,
-                      size_t numbers, double (*flops)(const Call&))
-      : op{.name = name, .run = run, .in_place = true, .writes = writes, .flops = flops},
-        min_state(min),
-        max_state(max),
-        options(numbers) {}
+// Each optimizer: its name, how many lists of state it takes, its options, and what they make of its kernel's
+// arguments.
+struct Sgd {
+  static constexpr const char *name = "sgd_step_", *behind_product = "matmul_sgd_step_";
+  static constexpr size_t min_state = 0, max_state = 1, options = 6;
+  static constexpr auto kernel = &OptimKernels::sgd;
+  // lr, momentum, dampening, weight_decay, nesterov, maximize. State: with momentum, its buffer.
+  static SgdArgs args(const double* o, double step) {
+    return {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, step == 1};
+  }
+  static size_t state(const double* o) { return o[1] != 0; }
+  static double flops(const double* o) { return 2 + (o[1] != 0 ? 3 : 0) + (o[3] != 0 ? 2 : 0); }
+};
+struct Adam {
+  static constexpr const char *name = "adam_step_", *behind_product = "matmul_adam_step_";
+  static constexpr size_t min_state = 2, max_state = 2, options = 7;
+  static constexpr auto kernel = &OptimKernels::adam;
+  // lr, betas, eps, weight_decay, decoupled_weight_decay, maximize. State: the moments.
+  static AdamArgs args(const double* o, double step) {
+    return {o[0], o[1], o[2], o[3], o[4], step, o[5] != 0, o[6] != 0};
+  }
+  static size_t state(const double*) { return 2; }
+  static double flops(const double* o) { return o[4] != 0 ? 15 : 13; }
 };
 
+double steps_so_far(const Tensor& t) { return t.dtype() == DType::Float64 ? *t.data<double>() : *t.data<float>(); }
+
 // Raises the number of steps, and returns it: 1 at the first step.
-double count_step(const Call& c) {
-  const Tensor& t = c.in.back();
+double count_step(const Tensor& t) {
   return t.dtype() == DType::Float64 ? *t.data<double>() += 1 : *t.data<float>() += 1;
 }
 
-// kernel[dtype](n, elements of each list..., &args) over all the parameters; null for lists from `present` on.
-template <size_t... list, class Kernel, class Args>
-void update(const Call& c, const Kernel* kernel, const Args& args, std::index_sequence<list...>, size_t present) {
+// Rule's kernel on n elements; `at(list)` gives those of parameters, gradients (1) and state.
+template <class Rule, class Args, class F, size_t... list>
+void call_kernel(int dtype, int64_t n, const Args& args, F&& at, std::index_sequence<list...>) {
+  (kernels().optim.*Rule::kernel)[dtype](n, at(list)..., &args);
+}
+template <class Rule, class Args, class F>
+void call_kernel(int dtype, int64_t n, const Args& args, F&& at) {
+  call_kernel<Rule>(dtype, n, args, at, std::make_index_sequence<2 + Rule::max_state>{});
+}
+
+template <class Rule>
+void run(const Call& c, std::span<Tensor>) {
+  const double* o = c.attrs.cell->values.data();
   const auto n = static_cast<size_t>(c.attrs.integer[0]);
+  const size_t lists = 2 + Rule::state(o);
+  if (c.in.size() < lists * n + 1)
+    throw std::invalid_argument(std::string(Rule::name) + ": lists of state are missing");
+  const auto args = Rule::args(o, count_step(c.in.back()));
   for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
-    kernel[float_index(c.in[i])](m, (list < present ? element(c.in[list * n + i], at) : nullptr)..., &args);
+    call_kernel<Rule>(float_index(c.in[i]), m, args,
+                      [&](size_t list) { return list < lists ? element(c.in[list * n + i], at) : nullptr; });
   });
 }
-template <size_t lists, class Kernel, class Args>
-void update(const Call& c, const Kernel* kernel, const Args& args, size_t present = lists) {
-  update(c, kernel, args, std::make_index_sequence<lists>{}, present);
+template <class Rule>
+double step_flops(const Call& c) {
+  double sum = 0;
+  for (const Tensor& p : c.in.first(static_cast<size_t>(c.attrs.integer[0]))) sum += static_cast<double>(p.numel());
+  return sum * Rule::flops(c.attrs.cell->values.data());
 }
 
-// State: with momentum, its buffer. Options: lr, momentum, dampening, weight_decay, nesterov, maximize.
-void run_sgd(const Call& c, std::span<Tensor>) {
-  const double* o = c.attrs.cell->values.data();
-  const bool momentum = o[1] != 0;
-  if (momentum && c.in.size() < 3 * static_cast<size_t>(c.attrs.integer[0]) + 1) {
-    throw std::invalid_argument("sgd_step_: a momentum needs momentum buffers");
-  }
-  const SgdArgs args = {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, count_step(c) == 1};
-  update<3>(c, kernels().optim.sgd, args, momentum ? 3 : 2);
+// The step of one parameter, whose gradient is the product a b, part by part as the product is made; the gradient is
+// not stored. Inputs: the parameter, a, b, its state, and the number of steps so far, which the step of the other
+// parameters will raise. attrs.integer[0]: how many state tensors, attrs.cell the options.
+bool writes_behind_product(const Call& c, int input) {
+  return input == 0 || (input >= 3 && input < 3 + c.attrs.integer[0]);
 }
-double sgd_flops(const Call& c) {
+template <class Rule>
+void run_behind_product(const Call& c, std::span<Tensor>) {
   const double* o = c.attrs.cell->values.data();
-  return parameter_count(c) * (2 + (o[1] != 0 ? 3 : 0) + (o[3] != 0 ? 2 : 0));
+  const size_t lists = 2 + Rule::state(o);
+  const auto args = Rule::args(o, steps_so_far(c.in.back()) + 1);
+  GemmArgs product = gemm_args(c.in[1], c.in[2], nullptr);
+  const int dtype = float_index(c.in[0]);
+  const auto item = static_cast<int64_t>(itemsize(c.in[0].dtype()));
+  const auto update = [&](const GemmPart& part) {
+    const FlushSubnormals flush;
+    part.for_rows(product.n, item, [&](int64_t at, int64_t n, void* g) {
+      call_kernel<Rule>(dtype, n, args, [&](size_t list) -> void* {
+        return list >= lists ? nullptr : list == 0 ? element(c.in[0], at) : list == 1 ? g : element(c.in[1 + list], at);
+      });
+    });
+  };
+  product.hook = {[](const void* ctx, const GemmPart& part) { (*static_cast<decltype(&update)>(ctx))(part); }, &update};
+  gemm(product);
 }
-constexpr Optimizer kSgd = {"sgd_step_", run_sgd, 0, 1, 6, sgd_flops};
+template <class Rule>
+double behind_product_flops(const Call& c) {
+  return 2.0 * double(c.in[1].numel()) * double(c.in[2].size(1)) +
+         double(c.in[0].numel()) * Rule::flops(c.attrs.cell->values.data());
+}
 
-// State: the moments. Options: lr, betas, eps, weight_decay, decoupled_weight_decay, maximize.
-void run_adam(const Call& c, std::span<Tensor>) {
-  const double* o = c.attrs.cell->values.data();
-  const AdamArgs args = {o[0], o[1], o[2], o[3], o[4], count_step(c), o[5] != 0, o[6] != 0};
-  update<4>(c, kernels().optim.adam, args);
-}
-double adam_flops(const Call& c) { return parameter_count(c) * (c.attrs.cell->values[4] != 0 ? 15 : 13); }
-constexpr Optimizer kAdam = {"adam_step_", run_adam, 2, 2, 7, adam_flops};
+struct Optimizer {
+  Op op, behind_product;
+  size_t min_state, max_state;  // lists
+  size_t options;               // numbers
+};
+template <class Rule>
+constexpr Optimizer kOptimizer = {
+    {.name = Rule::name, .run = run<Rule>, .in_place = true, .writes = writes, .flops = step_flops<Rule>},
+    {.name = Rule::behind_product,
+     .run = run_behind_product<Rule>,
+     .in_place = true,
+     .writes = writes_behind_product,
+     .flops = behind_product_flops<Rule>},
+    Rule::min_state,
+    Rule::max_state,
+    Rule::options};
 
 void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
   if (!is_float(s.dtype())) throw std::invalid_argument(std::string(op) + ": " + describe(s) + " is no float tensor");
@@ -168,6 +221,13 @@ void execute_step(const Optimizer& optimizer, const TensorList& params, const Te
 
 }  // namespace
 
+const Op* step_behind_product(const Op& step) {
+  for (const Optimizer* o : {&kOptimizer<Sgd>, &kOptimizer<Adam>}) {
+    if (&step == &o->op) return &o->behind_product;
+  }
+  return nullptr;
+}
+
 namespace ops {
 
 #define OPTIMIZER(name, optimizer)                                                                   \
@@ -175,8 +235,8 @@ namespace ops {
             const Tensor& step, const std::shared_ptr<Cell>& options) {                              \
     execute_step(optimizer, params, grads, state, step, options);                                    \
   }
-OPTIMIZER(sgd_step_, kSgd)
-OPTIMIZER(adam_step_, kAdam)
+OPTIMIZER(sgd_step_, kOptimizer<Sgd>)
+OPTIMIZER(adam_step_, kOptimizer<Adam>)
 
 }  // namespace ops
 }  // namespace tg

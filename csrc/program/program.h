@@ -49,6 +49,9 @@ struct Instruction {
   int file = -1, line = 0;             // of the Python code that ran it
   const Attrs& arguments() const { return attrs ? *attrs : no_attrs(); }
   bool in_place() const { return out.empty(); }
+  bool writes(size_t input) const {
+    return in_place() && op->writes_input({*op, {}, arguments()}, static_cast<int>(input));
+  }
 };
 
 // What the run did to the .grad of a leaf.
@@ -65,10 +68,9 @@ struct LeafGradient {
 // What a call returns for one of its tensors.
 struct Output {
   enum class Kind : uint8_t { Argument, State, Made } kind = Kind::Made;
-  int argument = -1;     // the very argument
-  int slot = -1;         // a tensor over a value
-  Tensor tensor;         // State: the very tensor
-  bool aliases = false;  // over memory that the program does not make
+  int argument = -1;  // the very argument
+  int slot = -1;      // a tensor over a value
+  Tensor tensor;      // State: the very tensor
 };
 
 // The backward pass of an output that carries a graph out of the run, captured behind everything else.

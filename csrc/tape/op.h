@@ -59,7 +59,7 @@ struct Op {
   int outputs = 1;
   bool in_place = false;                             // run() writes input 0 (or more); no output of its own
   bool keep_gil = false;                             // run() is not safe beside other Python threads
-  bool (*writes)(const Call&, int input) = nullptr;  // for in_place ops that write more than input 0
+  bool (*writes)(const Call&, int input) = nullptr;  // of in-place ops that write more than input 0; by attrs alone
   bool overwrites = false;                           // in place: what input 0 held does not matter
   // What run() computes and moves. Null: an operation per element of the largest tensor; every tensor once, and twice
   // where `writes` says that an input is written too.
