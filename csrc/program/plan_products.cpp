@@ -7,6 +7,9 @@
 namespace tg {
 namespace {
 
+// Elements of a parameter from which its step pays inside of the product: smaller gradients stay in the cache anyway.
+constexpr int64_t kLargeParameter = 1 << 15;
+
 const Tensor& tensor_of(const Program& p, int slot) { return p.slots[static_cast<size_t>(slot)].tensor; }
 
 // The whole of a value, made by one instruction, read by one other, seen by nobody else.
@@ -98,7 +101,7 @@ class Fuser {
     const size_t k = uses[value_of(p, gradient)].writes[0];
     const Instruction& product = p.instructions[k];
     if (!product.op || !is_product(*product.op) || !same_region(k, j)) return false;
-    if (tensor_of(p, gradient).rank() != 2) return false;
+    if (tensor_of(p, gradient).rank() != 2 || tensor_of(p, gradient).numel() < kLargeParameter) return false;
     for (int s : product.in) {  // a product of parameters: others may be updated meanwhile
       const size_t v = value_of(p, s);
       if (p.values[v].kind != Value::Kind::Internal && !uses[v].writes.empty()) return false;
