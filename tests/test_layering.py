@@ -16,8 +16,8 @@ from op_cases import CASES
 REPO = Path(__file__).resolve().parent.parent
 CSRC = REPO / "csrc"
 PACKAGE = REPO / "python" / "tapegrad"
-# bindings -> program -> ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and everybody
-# may read the list of ops.
+# bindings -> program -> ops -> {tape, kernels, threads} -> tensor. A layer may also use those further down, and
+# everybody may read the list of ops.
 OP_LIST = "ops/ops.def"
 MAY_INCLUDE = {
     "tensor": set(),
@@ -120,7 +120,7 @@ LAYERS = {
     "utils": 1, "nn": 1,
     "optim": 2, "datasets": 2, "checkpoint": 2, "tables": 2, "_history": 2, "_metrics": 2, "callbacks": 2,
     "profiler": 2,
-    "fit": 3,
+    "_compile": 3, "fit": 3,
     "_cli_data": 4, "_cli_model": 4, "_cli_predict": 4, "_cli_train": 4, "cli": 4, "sklearn": 4, "examples": 4,
     "__main__": 5, "__init__": 5,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 
 #include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
+#include "bindings/used_objects.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -11,8 +12,6 @@ namespace tg {
 namespace {
 
 DType dtype_or(const py::object& dtype, DType otherwise) { return dtype.is_none() ? otherwise : to_dtype(dtype.ptr()); }
-
-Generator* generator_or_null(const py::object& g) { return g.is_none() ? nullptr : g.cast<Generator*>(); }
 
 Tensor finish(Tensor t, bool requires_grad) {
   if (requires_grad && !is_float(t.dtype())) {
@@ -49,7 +48,7 @@ struct sized {
   static constexpr const char *name = Filled::name, *params = "*size, dtype=None, requires_grad=False, generator=None";
   static Tensor run(const Dims& size, ops::MaybeDType dtype, bool requires_grad, const py::object& generator) {
     const GradMode off(false);
-    return finish(Filled::make(size, dtype.value_or(default_dtype()), generator_or_null(generator)), requires_grad);
+    return finish(Filled::make(size, dtype.value_or(default_dtype()), use_generator(generator)), requires_grad);
   }
   static constexpr auto fn = &run;
 };
@@ -157,12 +156,12 @@ void bind_random(py::module_& m) {
         const int64_t to = to_int64(py::object(values[has_low ? 1 : 0]).ptr());
         const Dims shape = to_dims(py::object(values[values.size() - 1]).ptr());
         return ops::randint_(Tensor::empty(shape, dtype_or(dtype, DType::Int64)), from, to,
-                             generator_or_null(generator));
+                             use_generator(generator));
       },
       "size"_a = py::none(), "low"_a = py::none(), "high"_a = py::none(), "generator"_a = py::none(),
       "dtype"_a = py::none(), "randint(low=0, high, size): integers drawn evenly from low to high - 1.");
   m.def(
-      "randperm", [](int64_t n, const py::object& generator) { return ops::randperm(n, generator_or_null(generator)); },
+      "randperm", [](int64_t n, const py::object& generator) { return ops::randperm(n, use_generator(generator)); },
       "n"_a, py::kw_only(), "generator"_a = py::none(), "A random permutation of 0 .. n - 1, int64.");
   m.def(
       "manual_seed",

@@ -3,6 +3,7 @@
 
 #include "bindings/arg_parser.h"
 #include "bindings/numpy_interop.h"
+#include "bindings/used_objects.h"
 #include "tape/recorder.h"
 
 namespace py = pybind11;
@@ -163,18 +164,17 @@ struct cast_method {
   static Tensor run(const Tensor& t) { return ops::to(t, T); }
   static constexpr auto fn = &run;
 };
-Generator* generator_of(const py::object& o) { return o.is_none() ? nullptr : o.cast<Generator*>(); }
 struct uniform_method {
   static constexpr const char *name = "uniform_", *params = "self, from_=0.0, to=1.0, *, generator=None";
   static Tensor run(const Tensor& t, double low, double high, const py::object& generator) {
-    return ops::uniform_(t, low, high, generator_of(generator));
+    return ops::uniform_(t, low, high, use_generator(generator));
   }
   static constexpr auto fn = &run;
 };
 struct normal_method {
   static constexpr const char *name = "normal_", *params = "self, mean=0.0, std=1.0, *, generator=None";
   static Tensor run(const Tensor& t, double mean, double std, const py::object& generator) {
-    return ops::normal_(t, mean, std, generator_of(generator));
+    return ops::normal_(t, mean, std, use_generator(generator));
   }
   static constexpr auto fn = &run;
 };

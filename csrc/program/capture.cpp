@@ -300,6 +300,7 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
     *problem = *failed_;
     return nullptr;
   }
+  recorder = nullptr;  // finalizers that run now are no part of it
   *problem = escaped();
   if (!problem->empty()) {  // perhaps only because a cycle has not been collected
     collect();

@@ -112,8 +112,8 @@ class _Captured:
     def __init__(self, program, rebuild, used, held):
         self.program = program
         self.rebuild = rebuild
-        self._held = held  # alive, so that no other object gets an id of the signature
-        self._used = list({id(o): o for o in used}.values())
+        self._held = held, used  # alive: no other object gets an id of the signature, and generators stay
+        self._used = [o for o in {id(o): o for o in used}.values() if hasattr(o, "_parts")]
         self._parts = self._all_parts()
         self._version = _core._structure_version()
 

@@ -1,6 +1,6 @@
 """Layers, losses and the Module that models are made of, under the names of torch.nn."""
 
-from . import functional, init
+from . import functional, init, utils
 from ._activations import GELU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from ._containers import Flatten, Identity, Sequential
 from ._dropout import Dropout
@@ -29,4 +29,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

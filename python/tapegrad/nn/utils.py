@@ -1,0 +1,48 @@
+"""Gradient clipping, under the names of torch.nn.utils."""
+
+import math
+
+from .. import _core
+from .._grad_mode import no_grad
+
+
+def _gradients(parameters):
+    parameters = [parameters] if isinstance(parameters, _core.Tensor) else list(parameters)
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+@no_grad
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+    """Scale the gradients so that their norm, taken as one vector, is at most max_norm; returns the norm before.
+
+    parameters: a tensor or an iterable of them; those without gradient do not count. norm_type: the p of the p-norm,
+    may be inf. error_if_nonfinite: RuntimeError where the norm is nan or infinite (this reads its value, which a
+    compiled function cannot do). The gradients change in place. Source: torch.nn.utils.clip_grad_norm_.
+    """
+    grads = _gradients(parameters)
+    if not grads:
+        return _core.tensor(0.0)
+    norm_type = float(norm_type)
+    if norm_type == math.inf:
+        norm = _core.stack([g.abs().max() for g in grads]).max()
+    elif norm_type == 2.0:
+        norm = _core.stack([g.square().sum() for g in grads]).sum().sqrt()
+    else:
+        norm = _core.stack([g.abs().pow(norm_type).sum() for g in grads]).sum().pow(1.0 / norm_type)
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise RuntimeError(
+            f"the total norm of order {norm_type:g} of the gradients is {norm.item()}, so they cannot be clipped; "
+            "pass error_if_nonfinite=False to scale them by it anyway"
+        )
+    scale = _core.minimum(max_norm / (norm + 1e-6), 1.0)
+    for g in grads:
+        g.mul_(scale.to(g.dtype))
+    return norm
+
+
+@no_grad
+def clip_grad_value_(parameters, clip_value):
+    """Limit every element of the gradients to [-clip_value, clip_value], in place."""
+    limit = float(clip_value)
+    for g in _gradients(parameters):
+        g.copy_(_core.minimum(_core.maximum(g, -limit), limit))
