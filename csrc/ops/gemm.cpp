@@ -384,12 +384,12 @@ void gemm(const GemmArgs& args) {
   if (p.m == 1) p.ars = 1;
   if (p.n == 1) p.bcs = 1;
   if (p.k == 1) p.acs = p.brs = 1;
-  const bool empty = p.k <= 0, vector = !empty && (is_vector(p) || is_vector(p.transposed()));
-  const Workspace whole(p.c || !(empty || vector) ? 0 : p.m * p.n * p.size);
-  if (whole.get()) p.c = whole.get(), p.ldc = p.n;
-  const Product q = p.transposed();
+  Product q = p.transposed();
+  const bool empty = p.k <= 0, vector = is_vector(p), vector_t = is_vector(q);
+  const Workspace whole(p.c || !(empty || vector || vector_t) ? 0 : p.m * p.n * p.size);
+  if (whole.get()) p.c = q.c = whole.get(), p.ldc = q.ldc = p.n;
   if (empty) return single ? fill<float>(p) : fill<double>(p);
-  if (vector) return multiply_vector(is_vector(p) ? p : q, kern);
+  if (vector || vector_t) return multiply_vector(vector ? p : q, kern);
   const bool swap = p.m > 1 && p.n > 1 && cost(q, kern) < cost(p, kern);
   Multiplication(swap ? q : p, kern).run_all();
 }
