@@ -94,7 +94,7 @@ void gemm_tile(const GemmTile<T>& t) {
   V acc[rows][vecs];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i) {
-    if (!packed) __builtin_prefetch(t.c + i * t.ldc, 1);
+    if (!packed) __builtin_prefetch(t.c + i * t.ldc);
 #pragma GCC unroll 2
     for (int v = 0; v < vecs; ++v) acc[i][v] = V(T(0));
   }
@@ -114,7 +114,7 @@ void gemm_tile(const GemmTile<T>& t) {
     if (packed) {  // the rows of C one by one shortly before they are due: all at once they would stop the loads
       step_c = k == kFetchC ? next_c : step_c;
 #pragma GCC unroll 2
-      for (int v = 0; v < vecs; ++v) __builtin_prefetch(c + v * kVecBytes, 1);
+      for (int v = 0; v < vecs; ++v) __builtin_prefetch(c + v * kVecBytes);
       c += step_c;
     }
 #pragma GCC unroll 16
