@@ -38,7 +38,10 @@ SourceLine user_line(const std::string& package) {
 
 ops::TensorList tensors_of(const py::list& list) {
   ops::TensorList out;
-  for (const py::handle item : list) out.push_back(unwrap(item.ptr()));
+  for (const py::handle item : list) {
+    if (!is_tensor(item.ptr())) throw TypeError("expected a list of tensors");
+    out.push_back(unwrap(item.ptr()));
+  }
   return out;
 }
 
@@ -116,6 +119,7 @@ struct sort_arguments {
   }
   static py::int_ identity(PyObject* o) { return py::int_(reinterpret_cast<intptr_t>(o)); }
   static py::object run(const py::object& args, const py::object& kwargs) {
+    if (!PyTuple_Check(args.ptr()) || !PyDict_Check(kwargs.ptr())) throw TypeError("expected a tuple and a dict");
     if (recorder) return py::none();
     py::list key, tensors;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args.ptr()); ++i) add(PyTuple_GET_ITEM(args.ptr(), i), key, tensors);

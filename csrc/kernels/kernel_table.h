@@ -91,8 +91,8 @@ struct SgdArgs {
 };
 struct AdamArgs {
   double lr, beta1, beta2, eps, weight_decay;
-  double step;     // 1 for the first step
-  bool decoupled;  // AdamW: p *= 1 - lr * weight_decay, instead of g += weight_decay * p
+  double correction1, correction2;  // 1 - beta^step, step 1 for the first one
+  bool decoupled;                   // AdamW: p *= 1 - lr * weight_decay, instead of g += weight_decay * p
   bool maximize;
 };
 // One pass over n contiguous elements, in place, computed as PyTorch's single-tensor formulas.

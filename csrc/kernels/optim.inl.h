@@ -68,8 +68,7 @@ void adam_step(int64_t n, void* p_, const void* g_, void* m_, void* v_, const Ad
   const double weight = 1 - a->beta1;
   const bool near_m = weight < 0.5;
   const V lerp(T(near_m ? weight : -a->beta1)), beta2(T(a->beta2)), gain(T(1 - a->beta2)), eps(T(a->eps));
-  const double correction1 = 1 - __builtin_pow(a->beta1, a->step), correction2 = 1 - __builtin_pow(a->beta2, a->step);
-  const V minus_step(T(-a->lr / correction1)), scale(T(1 / __builtin_sqrt(correction2)));
+  const V minus_step(T(-a->lr / a->correction1)), scale(T(1 / __builtin_sqrt(a->correction2)));
   for (int64_t j = 0; j < n; j += V::size) {
     const int64_t left = n - j;
     prefetch(p + j);

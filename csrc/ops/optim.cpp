@@ -1,4 +1,5 @@
 // Optimizer steps over lists of tensors, in place, one pass over memory.
+#include <cmath>
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
@@ -66,7 +67,7 @@ struct Adam {
   static constexpr auto kernel = &OptimKernels::adam;
   // lr, betas, eps, weight_decay, decoupled_weight_decay, maximize. State: the moments.
   static AdamArgs args(const double* o, double step) {
-    return {o[0], o[1], o[2], o[3], o[4], step, o[5] != 0, o[6] != 0};
+    return {o[0], o[1], o[2], o[3], o[4], 1 - std::pow(o[1], step), 1 - std::pow(o[2], step), o[5] != 0, o[6] != 0};
   }
   static size_t state(const double*) { return 2; }
   static double flops(const double* o) { return o[4] != 0 ? 15 : 13; }
@@ -95,7 +96,8 @@ void run(const Call& c, std::span<Tensor>) {
   const auto n = static_cast<size_t>(c.attrs.integer[0]);
   const size_t lists = 2 + Rule::state(o);
   if (c.in.size() < lists * n + 1)
-    throw std::invalid_argument(std::string(Rule::name) + ": lists of state are missing");
+    throw std::invalid_argument(std::string(Rule::name) +
+                                ": a list of state is missing; a momentum needs momentum buffers");
   const auto args = Rule::args(o, count_step(c.in.back()));
   for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
     call_kernel<Rule>(float_index(c.in[i]), m, args,

@@ -1,6 +1,7 @@
 // Recording: which memory a run touches, what it does to it, and what of that another run can repeat.
 #include "program/capture.h"
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
@@ -137,10 +138,14 @@ int Capture::slot_of(const Tensor& t, bool made) {
   const bool is_argument = v.kind == Value::Kind::Argument;
   const Tensor* base = is_argument ? &arguments_[static_cast<size_t>(v.argument)] : nullptr;
   const int64_t offset = t->data - (base ? (*base)->data : t->storage->data);
-  if (base) {
-    const auto [low, high] = extent(*base);
-    const auto [from, to] = extent(t);
-    if (offset + from < low || offset + to > high) {
+  if (base && t.numel() > 0) {  // an empty one has no place
+    const auto inside = [&](const Tensor& argument) {
+      const auto [low, high] = extent(argument);
+      const auto [from, to] = extent(t);
+      const int64_t at = t->data - argument->data;
+      return argument->storage == t->storage && low <= at + from && at + to <= high;
+    };
+    if (std::none_of(arguments_.begin(), arguments_.end(), inside)) {
       refuse("the tensor " + describe(t) + " shares memory with argument " + std::to_string(v.argument) +
              " but lies outside of it");
     }
