@@ -54,6 +54,7 @@ class Case:
     layouts: bool = True  # accepts inputs of any strides
     parity: bool = True  # PyTorch has the same op under the same name and arguments
     domain: tuple[float, float] | None = None  # of an elementwise op: where it is smooth
+    reads_values: Callable = lambda sample: False  # whether the result's shape depends on values: cannot be compiled
     row: bool = True  # is a row of ops.def; False for what Python spells otherwise (indexing, to)
 
     def __call__(self, T, *args, **kwargs):

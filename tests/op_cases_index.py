@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from op_case import Bad, Case, S
+from op_case import Bad, Case, S, arrays_in
 
 A = np.asarray
 EXACT = {"ulp": 0.0, "why": "elements are picked, not computed"}
@@ -217,6 +217,7 @@ CASES = [
         "nonzero",
         nonzero_samples,
         np.argwhere,
+        reads_values=lambda sample: True,
         result="int64",
         int_result="int64",
         differentiable=False,
@@ -229,6 +230,7 @@ CASES = [
         index_samples,
         lambda x, i: x[i],
         fn=take,
+        reads_values=lambda sample: any(a.dtype == bool for a in arrays_in(sample.args[1])),
         row=False,
         integers=integers,
         **EXACT,
