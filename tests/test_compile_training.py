@@ -1,0 +1,352 @@
+"""Training steps, captured and replayed, against eager: the same losses and weights to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+
+import tapegrad as tg
+from captured import compiled, exactly
+from tapegrad import nn, optim
+from tapegrad.examples import gradient_descent
+from tapegrad.nn import functional as F
+
+STEPS = 20
+
+
+def features(rows=12, width=6, seed=3):
+    generator = tg.Generator().manual_seed(seed)
+    return tg.randn(rows, width, generator=generator)
+
+
+def classes(rows=12, count=4, seed=4):
+    return tg.randint(0, count, (rows,), generator=tg.Generator().manual_seed(seed))
+
+
+def classifier():
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 4))
+
+
+def state_of(model, optimizer=None):
+    """Everything that training changes, as copies."""
+    values = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    if optimizer is not None:
+        for number, entries in optimizer.state_dict()["state"].items():
+            for name, value in entries.items():
+                if value is not None:
+                    values[f"{number}.{name}"] = (
+                        tg.tensor(value) if isinstance(value, float) else value.detach().clone()
+                    )
+    return values
+
+
+def both(make_step, batches, *, threads=2, **options):
+    """Runs the step that make_step() builds over the batches, eager and compiled, from one seed; they must agree.
+
+    make_step() -> (step, model, optimizer or None). Returns how often Python ran the compiled step.
+    """
+    results = []
+    with tg.threads(threads):
+        for capture in (False, True):
+            tg.manual_seed(0)
+            step, model, optimizer = make_step()
+            runs = None
+            if capture:
+                step, runs = compiled(step, **options)
+            losses = [step(*batch) for batch in batches]
+            results.append((losses, state_of(model, optimizer)))
+    exactly(results[1], results[0])
+    return runs.runs
+
+
+def standard_step(model, optimizer, loss_of):
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = loss_of(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step, model, optimizer
+
+
+def batches(count=STEPS):
+    return [(features(seed=k), classes(seed=k)) for k in range(count)]
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "sgd momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "sgd nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "sgd dampening": lambda p: optim.SGD(p, lr=0.1, momentum=0.5, dampening=0.25),
+    "sgd weight decay": lambda p: optim.SGD(p, lr=0.1, weight_decay=0.1),
+    "sgd maximize": lambda p: optim.SGD(p, lr=0.001, momentum=0.9, maximize=True),
+    "adam": lambda p: optim.Adam(p, lr=0.01),
+    "adam weight decay": lambda p: optim.Adam(p, lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1),
+    "adam maximize": lambda p: optim.Adam(p, lr=0.001, maximize=True),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01),
+    "adamw weight decay": lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.2),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, threads):
+    def make():
+        model = classifier()
+        return standard_step(model, OPTIMIZERS[name](model.parameters()), F.cross_entropy)
+
+    assert both(make, batches(), threads=threads) <= 2
+
+
+def test_every_optimizer_is_here():
+    known = {type(make([nn.Parameter(tg.ones(1))])) for make in OPTIMIZERS.values()}
+    assert known == {getattr(optim, name) for name in optim.__all__ if name != "Optimizer"}
+
+
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
+def test_groups(kind):
+    def make():
+        model = classifier()
+        groups = [
+            {"params": model[0].parameters(), "lr": 0.01},
+            {"params": [model[2].weight], "weight_decay": 0.1},
+            {"params": [model[2].bias, *model[4].parameters()]},
+        ]
+        return standard_step(model, kind(groups, lr=0.05), F.cross_entropy)
+
+    assert both(make, batches()) <= 2
+
+
+def test_two_optimizers():
+    def make():
+        model = classifier()
+        first = optim.Adam(model[0].parameters(), lr=0.01)
+        second = optim.SGD([*model[2].parameters(), *model[4].parameters()], lr=0.1, momentum=0.9)
+
+        def step(x, y):
+            first.zero_grad()
+            second.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            first.step()
+            second.step()
+            return loss
+
+        return step, model, second
+
+    assert both(make, batches()) <= 2
+
+
+def test_closure():
+    def make():
+        model = classifier()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x, y):
+            def closure():
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                return loss
+
+            return optimizer.step(closure)
+
+        return step, model, optimizer
+
+    assert both(make, batches()) <= 2
+
+
+LAYERS = {
+    "Linear": lambda: nn.Linear(16, 16),
+    "Linear without bias": lambda: nn.Linear(16, 16, bias=False),
+    "ReLU": nn.ReLU,
+    "Tanh": nn.Tanh,
+    "Sigmoid": nn.Sigmoid,
+    "SiLU": nn.SiLU,
+    "GELU": nn.GELU,
+    "GELU tanh": lambda: nn.GELU("tanh"),
+    "Softplus": nn.Softplus,
+    "Softplus beta": lambda: nn.Softplus(beta=2.0, threshold=1.0),
+    "LayerNorm": lambda: nn.LayerNorm(16),
+    "LayerNorm plain": lambda: nn.LayerNorm(16, elementwise_affine=False),
+    "Dropout": lambda: nn.Dropout(0.3),
+    "Dropout none": lambda: nn.Dropout(0.0),
+    "Dropout all": lambda: nn.Dropout(1.0),
+    "Identity": nn.Identity,
+    "Flatten": nn.Flatten,
+    "Sequential": lambda: nn.Sequential(nn.Linear(16, 16), nn.Sequential(nn.LayerNorm(16), nn.ReLU(), nn.Dropout(0.1))),
+}
+NOT_LAYERS = {"Module", "Parameter", "CrossEntropyLoss", "MSELoss"}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, threads):
+    def make():
+        model = nn.Sequential(nn.Linear(6, 16), LAYERS[name](), nn.Linear(16, 4))
+        return standard_step(model, optim.Adam(model.parameters(), lr=0.01), nn.CrossEntropyLoss())
+
+    assert both(make, batches(), threads=threads) <= 2
+
+
+def test_every_layer_is_here():
+    names = {n for n in nn.__all__ if isinstance(getattr(nn, n), type)} - NOT_LAYERS
+    assert {name.split()[0] for name in LAYERS} == names
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("loss", ["CrossEntropyLoss", "MSELoss"])
+def test_losses(loss, reduction):
+    def make():
+        model = classifier()
+        loss_of = getattr(nn, loss)(reduction=reduction)
+        return standard_step(
+            model,
+            optim.SGD(model.parameters(), lr=0.01),
+            lambda y, t: loss_of(y, t).sum() if reduction == "none" else loss_of(y, t),
+        )
+
+    data = batches() if loss == "CrossEntropyLoss" else [(features(seed=k), features(12, 4, k)) for k in range(STEPS)]
+    assert both(make, data) <= 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_wide_layers(threads):
+    """Products that are cut into tasks, blocks of parameters that do not fit a cache line, float64 beside float32."""
+
+    def make():
+        model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+        return standard_step(model, optim.Adam(model.parameters(), lr=1e-3), F.cross_entropy)
+
+    data = [(features(128, 784, k), classes(128, 10, k)) for k in range(5)]
+    assert both(make, data, threads=threads) <= 2
+
+
+def test_float64():
+    def make():
+        model = classifier().double()
+        return standard_step(model, optim.Adam(model.parameters(), lr=1e-2), F.cross_entropy)
+
+    assert both(make, [(x.double(), y) for x, y in batches()]) <= 2
+
+
+def test_clipping():
+    def make():
+        model = classifier()
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            with tg.no_grad():
+                norm = tg.sqrt(sum((p.grad * p.grad).sum() for p in model.parameters()))
+                factor = tg.minimum(0.5 / (norm + 1e-6), tg.tensor(1.0))
+                for p in model.parameters():
+                    p.grad.mul_(factor)
+            optimizer.step()
+            return loss, norm
+
+        return step, model, optimizer
+
+    assert both(make, batches()) <= 2
+
+
+class Named(nn.Module):
+    """Layers as attributes, one of them used twice, and a running mean in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(6, 16)
+        self.shared = nn.Linear(16, 16)
+        self.last = nn.Linear(16, 4)
+        self.register_buffer("mean", tg.zeros(16))
+
+    def forward(self, x):
+        h = tg.relu(self.first(x))
+        if self.training:
+            with tg.no_grad():
+                self.mean.mul_(0.9).add_(0.1 * h.mean(0))
+        h = h - self.mean
+        return self.last(tg.tanh(self.shared(tg.tanh(self.shared(h))) + h))
+
+
+def test_module_with_a_buffer_and_a_shared_layer():
+    def make():
+        model = Named()
+        return standard_step(model, optim.AdamW(model.parameters(), lr=0.01), F.cross_entropy)
+
+    assert both(make, batches()) <= 2
+
+
+def test_tied_weights():
+    def make():
+        model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 4))
+        model[2].weight = model[0].weight
+        return standard_step(model, optim.SGD(model.parameters(), lr=0.1, momentum=0.9), F.cross_entropy)
+
+    assert both(make, batches()) <= 2
+
+
+@pytest.mark.parametrize("update_of", [gradient_descent.sgd_update, gradient_descent.hand_update])
+@pytest.mark.parametrize("batch", [20, 200])
+def test_example_gradient_descent(update_of, batch):
+    def make():
+        model = gradient_descent.Linear()
+        update = update_of(model, 0.1)
+
+        def step(x, y):
+            loss = (y - model(x)).pow(2).mean()
+            update(loss)
+            return loss
+
+        return step, model, None
+
+    x, y = gradient_descent.make_data()
+    starts = [(k * batch) % 200 for k in range(STEPS)]
+    assert both(make, [(x[s : s + batch], y[s : s + batch]) for s in starts]) <= 2
+
+
+def test_example_regression():
+    """The step of examples/regression.py: the update by hand, the gradient zeroed in place."""
+
+    def make():
+        model = nn.Module()
+        model.w = nn.Parameter(tg.tensor(0.0))
+
+        def step(x, y):
+            loss = ((model.w * x - y) ** 2).sum()
+            loss.backward()
+            with tg.no_grad():
+                model.w -= 0.01 * model.w.grad
+                model.w.grad.zero_()
+            return loss
+
+        return step, model, None
+
+    x = tg.arange(1, 7).float()
+    assert both(make, [(x, 2 * x)] * STEPS) <= 3
+
+
+def test_example_backpropagation():
+    """The network of examples/backprop_by_hand.py, with weights and biases that are no module's."""
+
+    def make():
+        model = nn.Module()
+        for k, (a, b) in enumerate([(4, 6), (6, 6), (6, 1)]):
+            setattr(model, f"W{k}", nn.Parameter(tg.randn(a, b)))
+            setattr(model, f"b{k}", nn.Parameter(tg.randn(b)))
+
+        def step(x, y):
+            a = x
+            for k in range(3):
+                a = a @ getattr(model, f"W{k}") + getattr(model, f"b{k}")
+                if k < 2:
+                    a = a.relu()
+            error = ((a - y) ** 2).mean()
+            gradients = tg.autograd.grad(error, list(model.parameters()))
+            return error, gradients
+
+        return step, model, None
+
+    assert both(make, [(features(20, 4, k), features(20, 1, -k - 1 + 50)) for k in range(5)]) <= 2
