@@ -3,6 +3,7 @@
 
 #include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
+#include "bindings/explain.h"
 #include "bindings/used_objects.h"
 #include "program/capture.h"
 #include "program/plan.h"
@@ -171,6 +172,7 @@ void bind_program(py::module_& m) {
             return list_of(p.replay(tensors));
           },
           "arguments"_a, "The outputs of one run, or None where something has changed that needs a new capture.")
+      .def("explain", &explain, "What _explain.py shows, as numbers and texts.")
       .def_property_readonly("instructions", [](const Program& p) { return p.instructions.size(); });
   py::class_<PyCapture>(m, "_Capture", "Records what runs in this thread from its construction on.")
       .def(py::init<const py::list&, std::string, bool>(), "arguments"_a, "package"_a, "lenient"_a)

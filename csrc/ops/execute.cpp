@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ops/cost.h"
+#include "ops/work.h"
 #include "tape/profile.h"
 #include "tape/recorder.h"
 
@@ -24,28 +25,6 @@ int64_t distinct(const Tensor& t) {
 }
 inline int64_t count_bytes(const Tensor& t) {
   return (t.contiguous() ? t.numel() : distinct(t)) * static_cast<int64_t>(itemsize(t.dtype()));
-}
-
-double flops_of(const Call& call, std::span<const Tensor> out) {
-  if (call.op.flops) return call.op.flops(call);
-  int64_t most = 0;
-  for (const Tensor& t : call.in) most = std::max(most, t.numel());
-  for (const Tensor& t : out) most = std::max(most, t.numel());
-  return static_cast<double>(most);
-}
-
-double bytes_of(const Call& call, std::span<const Tensor> out) {
-  if (call.op.bytes) return call.op.bytes(call, out);
-  int64_t sum = 0;
-  if (call.op.writes) {
-    for (size_t i = 0; i < call.in.size(); ++i) {
-      sum += count_bytes(call.in[i]) * (call.op.writes(call, static_cast<int>(i)) ? 2 : 1);
-    }
-    return static_cast<double>(sum);
-  }
-  for (const Tensor& t : call.in) sum += count_bytes(t);
-  for (const Tensor& t : out) sum += count_bytes(t);
-  return static_cast<double>(sum);
 }
 
 // Some 10 us: other Python threads get a chance meanwhile.
@@ -95,6 +74,28 @@ void check_in_place(const Call& call, bool recording) {
 }
 
 }  // namespace
+
+double flops_of(const Call& call, std::span<const Tensor> out) {
+  if (call.op.flops) return call.op.flops(call);
+  int64_t most = 0;
+  for (const Tensor& t : call.in) most = std::max(most, t.numel());
+  for (const Tensor& t : out) most = std::max(most, t.numel());
+  return static_cast<double>(most);
+}
+
+double bytes_of(const Call& call, std::span<const Tensor> out) {
+  if (call.op.bytes) return call.op.bytes(call, out);
+  int64_t sum = 0;
+  if (call.op.writes) {
+    for (size_t i = 0; i < call.in.size(); ++i) {
+      sum += count_bytes(call.in[i]) * (call.op.writes(call, static_cast<int>(i)) ? 2 : 1);
+    }
+    return static_cast<double>(sum);
+  }
+  for (const Tensor& t : call.in) sum += count_bytes(t);
+  for (const Tensor& t : out) sum += count_bytes(t);
+  return static_cast<double>(sum);
+}
 
 double bytes_of(const Tensor& t) { return static_cast<double>(count_bytes(t)); }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "tape/profile.h"
+
 namespace tg {
 namespace {
 
@@ -197,6 +199,8 @@ void Capture::record(const Call& call, std::span<const Tensor> out) {
     i.out.push_back(slot_of(t, true));
     program_->values[static_cast<size_t>(program_->slots[static_cast<size_t>(i.out.back())].value)].written = true;
   }
+  i.from = {static_cast<int>(program_->instructions.size())};
+  i.backward = sweep_mode;
   add_line(i);
   program_->instructions.push_back(std::move(i));
 }
@@ -313,6 +317,7 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
   }
   stop();
   if (!problem->empty()) return nullptr;
+  program_->captured = program_->instructions;
   for (Tensor& t : program_->arguments) {  // only what fits() compares
     const Tensor held = t;
     t = Tensor(Ref<TensorImpl>(new TensorImpl(held.shape(), held.strides(), held.dtype())));

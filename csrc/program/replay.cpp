@@ -4,6 +4,7 @@
 
 #include "ops/execute.h"
 #include "program/program.h"
+#include "tape/profile.h"
 #include "tape/recorder.h"
 
 namespace tg {
@@ -85,7 +86,7 @@ void Program::prepare() {
     }
   }
   for (const Instruction& i : instructions) {
-    steps_.push_back({i.op, &i.arguments(), operands_.size(), i.in.size(), i.out.size(), i.op->keep_gil});
+    steps_.push_back({i.op, &i.arguments(), operands_.size(), i.in.size(), i.out.size(), i.op->keep_gil, i.backward});
     for (int s : i.in) operands_.push_back(slots[static_cast<size_t>(s)].tensor);
     for (int s : i.out) operands_.push_back(slots[static_cast<size_t>(s)].tensor);
     if (Cell* cell = i.arguments().cell.get()) {
@@ -149,9 +150,12 @@ void Program::bind_gradients() {
 
 void Program::run_steps(size_t begin, size_t end) {
   GilRelease released(releases_gil_);
+  const SweepMode restored(sweep_mode);
   for (const Step& s : std::span(steps_).subspan(begin, end - begin)) {
     const std::span<Tensor> operands(operands_.data() + s.first, s.inputs + s.outputs);
     const Call call{*s.op, operands.first(s.inputs), *s.attrs};
+    if (profiling()) [[unlikely]]
+      sweep_mode = s.backward;
     if (s.keeps_gil && releases_gil_) released.pause();
     run_op(call, s.outputs ? operands.subspan(s.inputs) : operands.first(1));
     if (s.keeps_gil && releases_gil_) released.resume();
@@ -220,6 +224,7 @@ std::unique_lock<std::mutex> Program::lock() {
 
 std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
   const std::unique_lock held = lock();
+  const ProfileRange range("replay");
   if (arena_->refs > 1) bind_arena(Storage::make(arena_bytes));  // a backward pass still needs the last run's
   for (int v : restored_) {
     const Value& value = values[static_cast<size_t>(v)];

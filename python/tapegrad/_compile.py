@@ -66,6 +66,39 @@ class Compiled:
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
 
+    def explain(self):
+        """What has been captured, to print: for each program the instructions before and after planning, with operands,
+        lines, flops and bytes; how much memory it keeps; names of parameters. `programs` has the same as objects.
+        """
+        from ._explain import Explanation, ProgramView
+
+        programs = [
+            ProgramView(captured.program, self._function, captured._held, captured._used, bool(key[-1] & 1))
+            for key, known in self._programs.items()
+            for captured in known or ()
+        ]
+        return Explanation(programs, getattr(self._function, "__qualname__", str(self._function)))
+
+    def to_dot(self, program=0):
+        """The instructions of a program (its number in `explain().programs`) as a graph in Graphviz's language."""
+        from ._program_graph import to_dot
+
+        return to_dot(self._program(program))
+
+    def to_svg(self, program=0):
+        """The same graph drawn, as the text of an SVG file. ValueError where it is too large to be read."""
+        from ._program_graph import to_svg
+
+        return to_svg(self._program(program))
+
+    def _program(self, number):
+        explanation = self.explain()
+        if not explanation.programs:
+            raise RuntimeError(str(explanation))
+        if not 0 <= number < len(explanation.programs):
+            raise IndexError(f"program {number} of {len(explanation.programs)}: they are numbered from 0")
+        return explanation.programs[number]
+
     def _capture(self, key, tensors, args, kwargs):
         capture = _core._Capture(tensors, _PACKAGE, self._fallback)
         try:

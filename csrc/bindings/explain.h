@@ -1,0 +1,13 @@
+// The raw data of python/tapegrad/_explain.py.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include "program/program.h"
+
+namespace tg {
+
+// {name: ...} with the program's instructions (before and after the plan), values, slots, outputs and gradients as
+// tuples of numbers and texts.
+pybind11::dict explain(const Program& program);
+
+}  // namespace tg
