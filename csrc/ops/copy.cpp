@@ -11,25 +11,38 @@ void infer_where(const Call& c, OutSpec* out) {
   const Dims values = broadcast_shapes(c.op.name, c.in[1].shape(), c.in[2].shape());
   *out = {broadcast_shapes(c.op.name, c.in[0].shape(), values), c.in[1].dtype()};
 }
-void run_where(const Call& c, std::span<Tensor> out) {
-  run_loop(kernels().where[static_cast<int>(c.in[1].dtype())], out[0], c.in);
+Elementwise where_kernel(const Call& c) {
+  return {kernels().where[static_cast<int>(c.in[1].dtype())], 3, {&c.in[0], &c.in[1], &c.in[2]}};
 }
 void where_vjp(Backward& b) {
   const Tensor zero = Tensor::number(0.0), condition = b.input(0);
   if (b.needs(1)) b.set(1, ops::where(condition, b.g, zero));
   if (b.needs(2)) b.set(2, ops::where(condition, zero, b.g));
 }
-constexpr Op kWhere = {"where", infer_where, nullptr, run_where, where_vjp, {0, kSaveA, kSaveA}};
+constexpr Op kWhere = elementwise_op<where_kernel>("where", infer_where, where_vjp, 0, kSaveA, kSaveA);
+
+// Copies and casts pack strided elements in a loop of their own; among other elementwise ops they are this.
+Elementwise copy_kernel(const Tensor& src, DType to) {
+  return {kernels().cast[static_cast<int>(src.dtype())][static_cast<int>(to)], 1, {&src}};
+}
 
 // to(input, dtype): attrs.dtype
 void infer_cast(const Call& c, OutSpec* out) { *out = {c.in[0].shape(), c.attrs.dtype}; }
 void run_cast(const Call& c, std::span<Tensor> out) { run_copy(out[0], c.in[0]); }
 void cast_vjp(Backward& b) { b.set(0, ops::to(b.g, b.input_dtype(0))); }
-constexpr Op kCast = {.name = "to", .infer = infer_cast, .run = run_cast, .vjp = cast_vjp, .flops = no_flops};
+Elementwise cast_kernel(const Call& c) { return copy_kernel(c.in[0], c.attrs.dtype); }
+constexpr Op kCast = {
+    .name = "to", .infer = infer_cast, .run = run_cast, .vjp = cast_vjp, .flops = no_flops, .elementwise = cast_kernel};
 
 // clone(input)
 void pass_vjp(Backward& b) { b.set(0, b.g); }
-constexpr Op kClone = {.name = "clone", .infer = infer_like_first, .run = run_cast, .vjp = pass_vjp, .flops = no_flops};
+Elementwise clone_kernel(const Call& c) { return copy_kernel(c.in[0], c.in[0].dtype()); }
+constexpr Op kClone = {.name = "clone",
+                       .infer = infer_like_first,
+                       .run = run_cast,
+                       .vjp = pass_vjp,
+                       .flops = no_flops,
+                       .elementwise = clone_kernel};
 
 // copy_(self, src): self has no part in its own gradient any more
 void check_copy(const Call& c) {
@@ -43,13 +56,15 @@ void copy_vjp(Backward& b) {
   if (!b.needs(1)) return;
   b.set(1, ops::to(b.g, b.input_dtype(1)));
 }
+Elementwise copy_in_place_kernel(const Call& c) { return copy_kernel(c.in[1], c.in[0].dtype()); }
 double copy_bytes(const Call& c, std::span<const Tensor> out) { return bytes_of(c.in[1]) + bytes_of(out[0]); }
 constexpr Op kCopyInPlace = {.name = "copy_",
                              .run = run_copy_in_place,
                              .vjp = copy_vjp,
                              .overwrites = true,
                              .flops = no_flops,
-                             .bytes = copy_bytes};
+                             .bytes = copy_bytes,
+                             .elementwise = copy_in_place_kernel};
 
 }  // namespace
 

@@ -53,39 +53,44 @@ void infer_broadcast(const Call& c, OutSpec* out) {
 // The functors state their cost in float32; float64 takes twice as long.
 double compute_ns(double float_ns, const Tensor& x) { return x.dtype() == DType::Float64 ? 2 * float_ns : float_ns; }
 
+template <class F>
+constexpr bool kIsPow = std::is_same_v<F, Pow>;  // whose kernels take another way for one exponent of 2
+
 template <UnaryKernels KernelTable::* Kernels, class F>
-void run_unary(const Call& c, std::span<Tensor> out) {
-  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in, compute_ns(kComputeNs<F>, out[0]));
+Elementwise unary_kernel(const Call& c) {
+  const Tensor& x = c.in[0];
+  return {(kernels().*Kernels).forward[at(x.dtype())], 1, {&x}, compute_ns(kComputeNs<F>, x)};
 }
 
 template <BinaryKernels KernelTable::* Kernels, class F>
-void run_binary(const Call& c, std::span<Tensor> out) {
-  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in, compute_ns(kComputeNs<F>, out[0]));
+Elementwise binary_kernel(const Call& c) {
+  const Tensor& a = c.in[0];
+  return {(kernels().*Kernels).forward[at(a.dtype())], 2, {&a, &c.in[1]}, compute_ns(kComputeNs<F>, a), kIsPow<F>};
 }
 
 // A gradient op's inputs are g and then only the operands its functor needs; the kernel has a place for each.
-template <unsigned Needs, int Places>
-void run_gradient(ElementwiseKernel kernel, double ns, const Call& c, std::span<Tensor> out) {
-  const Tensor* in[Places] = {&c.in[0]};
+template <unsigned Needs, size_t Places, class F>
+Elementwise gradient_kernel(ElementwiseKernel kernel, const Call& c) {
+  Elementwise e = {kernel, Places, {&c.in[0]}, compute_ns(kGradientNs<F>, c.in[0]), kIsPow<F>};
   size_t next = 1;
   constexpr unsigned bits[3] = {kNeedsA, Places == 4 ? kNeedsB : kNeedsY, kNeedsY};
-  for (int p = 1; p < Places; ++p) {
-    if (Needs & bits[p - 1]) in[p] = &c.in[next++];
+  for (size_t p = 1; p < Places; ++p) {
+    if (Needs & bits[p - 1]) e.in[p] = &c.in[next++];
   }
-  run_loop(kernel, out[0], std::span<const Tensor* const>(in), compute_ns(ns, out[0]));
+  return e;
 }
 
 template <UnaryKernels KernelTable::* Kernels, class F>
-void run_unary_gradient(const Call& c, std::span<Tensor> out) {
-  run_gradient<F::needs, 3>((kernels().*Kernels).grad[at(c.in[0].dtype())], kGradientNs<F>, c, out);
+Elementwise unary_gradient_kernel(const Call& c) {
+  return gradient_kernel<F::needs, 3, F>((kernels().*Kernels).grad[at(c.in[0].dtype())], c);
 }
 
 template <BinaryKernels KernelTable::* Kernels, class F, int Input>
-void run_binary_gradient(const Call& c, std::span<Tensor> out) {
+Elementwise binary_gradient_kernel(const Call& c) {
   const BinaryKernels& k = kernels().*Kernels;
   const auto* table = Input == 0 ? k.grad_a : k.grad_b;
   constexpr unsigned needs = Input == 0 ? F::needs_a : F::needs_b;
-  run_gradient<needs, 4>(table[at(c.in[0].dtype())], kGradientNs<F>, c, out);
+  return gradient_kernel<needs, 4, F>(table[at(c.in[0].dtype())], c);
 }
 
 constexpr unsigned saved_bits(unsigned needs) {
@@ -150,32 +155,29 @@ concept DifferentiableBinary = requires { F::needs_a; };
 template <class Row>
 struct UnaryOps {
   using F = typename Row::Functor;
-  static constexpr Op backward = {Row::backward_name, infer_like_first, nullptr, run_unary_gradient<Row::kernels, F>,
-                                  nullptr};
-  static constexpr Op op = {
-      Row::name, infer_like_first, nullptr, run_unary<Row::kernels, F>, unary_vjp<F, backward>, {saved_bits(F::needs)}};
+  static constexpr Op backward =
+      elementwise_op<unary_gradient_kernel<Row::kernels, F>>(Row::backward_name, infer_like_first);
+  static constexpr Op op = elementwise_op<unary_kernel<Row::kernels, F>>(Row::name, infer_like_first,
+                                                                         unary_vjp<F, backward>, saved_bits(F::needs));
 };
 
 template <class Row>
 struct BinaryOps {
   using F = typename Row::Functor;
-  static constexpr Op op = {Row::name, infer_broadcast, nullptr, run_binary<Row::kernels, F>, nullptr};
+  static constexpr Op op = elementwise_op<binary_kernel<Row::kernels, F>>(Row::name, infer_broadcast);
 };
 
 template <class Row>
   requires DifferentiableBinary<typename Row::Functor>
 struct BinaryOps<Row> {
   using F = typename Row::Functor;
-  static constexpr Op backward_a = {Row::backward_name, infer_like_first, nullptr,
-                                    run_binary_gradient<Row::kernels, F, 0>, nullptr};
-  static constexpr Op backward_b = {Row::backward_name, infer_like_first, nullptr,
-                                    run_binary_gradient<Row::kernels, F, 1>, nullptr};
-  static constexpr Op op = {Row::name,
-                            infer_broadcast,
-                            nullptr,
-                            run_binary<Row::kernels, F>,
-                            binary_vjp<F, backward_a, backward_b>,
-                            {saved_bits(F::needs_a), saved_bits(F::needs_b)}};
+  static constexpr Op backward_a =
+      elementwise_op<binary_gradient_kernel<Row::kernels, F, 0>>(Row::backward_name, infer_like_first);
+  static constexpr Op backward_b =
+      elementwise_op<binary_gradient_kernel<Row::kernels, F, 1>>(Row::backward_name, infer_like_first);
+  static constexpr Op op =
+      elementwise_op<binary_kernel<Row::kernels, F>>(Row::name, infer_broadcast, binary_vjp<F, backward_a, backward_b>,
+                                                     saved_bits(F::needs_a), saved_bits(F::needs_b));
 };
 
 Tensor unary(const Op& op, Domain domain, const Tensor& x) {
@@ -224,8 +226,8 @@ Tensor pow_shortcut(const Tensor& a, const Tensor& b) {
 }
 
 template <CompareKernels KernelTable::* Kernels>
-void run_compare(const Call& c, std::span<Tensor> out) {
-  run_loop((kernels().*Kernels).forward[at(c.in[0].dtype())], out[0], c.in);
+Elementwise compare_kernel(const Call& c) {
+  return {(kernels().*Kernels).forward[at(c.in[0].dtype())], 2, {&c.in[0], &c.in[1]}};
 }
 
 void infer_compare(const Call& c, OutSpec* out) {
@@ -279,10 +281,10 @@ namespace ops {
     return binary(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); \
   }                                                                 \
   Tensor NAME##_(Tensor a, const Tensor& b) { return binary_in_place(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); }
-#define COMPARE(NAME, FUNCTOR, DOC)                                                                     \
-  Tensor NAME(const Tensor& a, const Tensor& b) {                                                       \
-    static constexpr Op op = {#NAME, infer_compare, nullptr, run_compare<&KernelTable::NAME>, nullptr}; \
-    return binary(op, Domain::ALL, a, b);                                                               \
+#define COMPARE(NAME, FUNCTOR, DOC)                                                                    \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                                                      \
+    static constexpr Op op = elementwise_op<compare_kernel<&KernelTable::NAME>>(#NAME, infer_compare); \
+    return binary(op, Domain::ALL, a, b);                                                              \
   }
 #include "ops/ops.def"
 

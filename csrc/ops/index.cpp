@@ -233,11 +233,14 @@ constexpr Op kIndexPut = {.name = "index_put_",
                           .bytes = put_bytes};
 
 // masked_fill_(self, mask, value): the one value where the mask is true
-void run_masked_fill(const Call& c, std::span<Tensor> out) {
-  const Tensor* const operands[] = {&c.in[1], &c.in[2], &out[0]};
-  run_loop(kernels().where[static_cast<int>(out[0].dtype())], out[0], operands);
+Elementwise masked_fill_kernel(const Call& c) {
+  return {kernels().where[static_cast<int>(c.in[0].dtype())], 3, {&c.in[1], &c.in[2], &c.in[0]}};
 }
-constexpr Op kMaskedFill = {"index_put_", nullptr, nullptr, run_masked_fill, nullptr, {0}, 1, true};
+constexpr Op kMaskedFill = [] {
+  Op op = elementwise_op<masked_fill_kernel>("index_put_", nullptr);
+  op.in_place = true;
+  return op;
+}();
 
 // t, or a copy of it where it shares memory with what is to be written.
 Tensor apart_from(const Tensor& self, const Tensor& t) {

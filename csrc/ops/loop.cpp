@@ -233,15 +233,10 @@ bool run_flat(ElementwiseKernel kernel, const Tensor& out, std::span<const Tenso
 
 }  // namespace
 
-void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor> in, double ns) {
-  const Tensor* operands[kMaxOperands];
-  for (size_t k = 0; k < in.size(); ++k) operands[k] = &in[k];
-  run_loop(kernel, out, std::span(operands, in.size()), ns);
-}
-
-void run_loop(ElementwiseKernel kernel, const Tensor& out, std::span<const Tensor* const> in, double ns) {
-  if (out.numel() == 0 || run_flat(kernel, out, in, ns)) return;
-  run_tiled(kernel, out, in, ns);
+void run_loop(const Elementwise& e, const Tensor& out) {
+  const std::span in(e.in, e.operands);
+  if (out.numel() == 0 || run_flat(e.kernel, out, in, e.ns)) return;
+  run_tiled(e.kernel, out, in, e.ns);
 }
 
 void run_copy(const Tensor& dst, const Tensor& src) {

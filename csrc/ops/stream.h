@@ -27,30 +27,41 @@ inline bool pays_to_stream(int64_t bytes) {
 #endif
 }
 
+// Copies a block in the L1 cache to memory that starts at a multiple of 16 bytes.
+inline void stream_block(char* to, const char* block, int64_t bytes) {
+#ifdef __SSE2__
+  const int64_t full = bytes / 16 * 16;
+  for (int64_t i = 0; i < full; i += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm_load_si128(reinterpret_cast<const __m128i*>(block + i)));
+  }
+  std::copy(block + full, block + bytes, to + full);
+#else
+  std::copy(block, block + bytes, to);
+#endif
+}
+
+// Before anyone is told that the work is done.
+inline void end_streams() {
+#ifdef __SSE2__
+  _mm_sfence();
+#endif
+}
+
 // Runs a kernel with an output that starts at a multiple of 16 bytes and overlaps no operand: block by block into the
 // L1 cache, and from there to memory.
 inline void run_streaming(ElementwiseKernel kernel, int64_t n, char* out, int64_t item, const void* const* in,
                           const int64_t* step, const int64_t* bytes, size_t operands) {
-#ifdef __SSE2__
   constexpr int64_t kBlockBytes = 8192;
   alignas(64) char block[kBlockBytes];
   const void* from[4];
   const int64_t size = kBlockBytes / item;
   for (int64_t at = 0; at < n; at += size) {
-    const int64_t m = std::min(size, n - at), full = m * item / 16 * 16;
+    const int64_t m = std::min(size, n - at);
     for (size_t k = 0; k < operands; ++k) from[k] = static_cast<const char*>(in[k]) + at * bytes[k];
     kernel(m, block, from, step);
-    char* const to = out + at * item;
-    for (int64_t i = 0; i < full; i += 16) {
-      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm_load_si128(reinterpret_cast<__m128i*>(block + i)));
-    }
-    std::copy(block + full, block + m * item, to + full);
+    stream_block(out + at * item, block, m * item);
   }
-  _mm_sfence();  // before anyone is told that the work is done
-#else
-  static_cast<void>(item), static_cast<void>(bytes), static_cast<void>(operands);
-  kernel(n, out, in, step);
-#endif
+  end_streams();
 }
 
 }  // namespace tg

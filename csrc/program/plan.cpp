@@ -5,6 +5,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "program/plan_chains.h"
+
 namespace tg {
 namespace {
 
@@ -177,6 +179,7 @@ void plan(Program& p) {
   drop_dead_code(p);
   share_common_subexpressions(p);
   fuse_products(p);
+  plan_chains(p);
 }
 
 }  // namespace tg

@@ -26,7 +26,8 @@ struct Attrs {
   bool flag = false;
   std::vector<int64_t> list;
   std::shared_ptr<Cell> cell;
-  const void* pointer = nullptr;  // generators only: not owned, for ops that the tape never records
+  const void* pointer = nullptr;     // generators only: not owned, for ops that the tape never records
+  std::shared_ptr<const void> plan;  // of an op that only a plan of a captured program makes: what it runs
 };
 
 extern const Attrs kNoAttrs;
@@ -48,6 +49,8 @@ inline constexpr int kMaxOutputs = 2;
 // What the gradient of an input needs: bits of the inputs, and the first and second output.
 enum : unsigned { kSaveA = 1, kSaveB = 2, kSaveC = 4, kSaveOutput = 1u << 31, kSaveSecond = 1u << 30 };
 
+struct Elementwise;
+
 struct Op {
   const char* name;
   // Exactly one of infer, view, and `in_place` says where the outputs come from.
@@ -65,6 +68,8 @@ struct Op {
   // where `writes` says that an input is written too.
   double (*flops)(const Call&) = nullptr;
   double (*bytes)(const Call&, std::span<const Tensor> out) = nullptr;
+  // Null, or: the op is one kernel over the elements of its output, this one (ops/loop.h). Reads no values.
+  Elementwise (*elementwise)(const Call&) = nullptr;
 
   bool writes_input(const Call& c, int input) const { return writes ? writes(c, input) : input == 0; }
 };

@@ -1,0 +1,170 @@
+// Building a chain: operands to places, results to buffers or memory, buffers given to those that live at one time.
+#include "program/chain_builder.h"
+
+#include <algorithm>
+
+namespace tg {
+namespace {
+
+using Kind = Chain::Place::Kind;
+
+// `t`, broadcast to `shape`, as a walk over n elements in order. False: it cannot be walked in long steps.
+bool find_place(const Tensor& t, const Dims& shape, int64_t n, Chain::Place* p) {
+  p->dtype = t.dtype();
+  const Dims strides = broadcast_strides(t.shape(), t.strides(), shape);
+  int64_t size[2] = {1, 1}, stride[2] = {0, 0};
+  int rank = 0;
+  for (int d = shape.size() - 1; d >= 0; --d) {
+    if (shape[d] == 1) continue;
+    const int64_t bytes = strides[d] * p->item();
+    if (rank > 0 && bytes == stride[rank - 1] * size[rank - 1]) {
+      size[rank - 1] *= shape[d];
+      continue;
+    }
+    if (rank == 2) return false;
+    size[rank] = shape[d];
+    stride[rank++] = bytes;
+  }
+  if (n == 1) return p->kind = Kind::Whole, true;
+  if (stride[0] != 0 && stride[0] != p->item()) return false;
+  p->kind = rank == 2 ? Kind::Strided : stride[0] == 0 ? Kind::Single : Kind::Whole;
+  p->cols = size[0], p->row = stride[1], p->col = stride[0];
+  return true;
+}
+
+}  // namespace
+
+std::optional<ChainLink> chain_link(const Program& p, const Instruction& i) {
+  if (!i.op->elementwise) return {};
+  const auto slot = [&](int s) -> const Slot& { return p.slots[static_cast<size_t>(s)]; };
+  std::vector<Tensor> tensors;
+  for (int s : i.in) tensors.push_back(slot(s).tensor);
+  const Elementwise e = i.op->elementwise({*i.op, tensors, i.arguments()});
+  const int to = i.in_place() ? i.in[0] : i.out[0];
+  const Tensor& out = slot(to).tensor;
+  ChainLink link{e.kernel, e.ns, out.numel(), {}, {to, slot(to).value, {}}};
+  if (!out.contiguous() || link.n == 0) return {};
+  if (!find_place(out, out.shape(), link.n, &link.out.place)) return {};
+  for (size_t k = 0; k < e.operands; ++k) {
+    ChainAccess& a = link.in.emplace_back();
+    if (!e.in[k]) continue;
+    a.slot = i.in[static_cast<size_t>(e.in[k] - tensors.data())];
+    a.value = slot(a.slot).value;
+    if (!find_place(*e.in[k], out.shape(), link.n, &a.place)) return {};
+    if (e.asks_for_steps && a.place.kind == Kind::Strided) return {};
+  }
+  return link;
+}
+
+bool same_elements(const Program& p, const ChainAccess& a, const ChainAccess& b) {
+  const auto offset = [&](const ChainAccess& x) { return p.slots[static_cast<size_t>(x.slot)].offset; };
+  return a.value == b.value && a.place.kind == b.place.kind && a.place.dtype == b.place.dtype &&
+         offset(a) == offset(b) && a.place.cols == b.place.cols && a.place.row == b.place.row &&
+         a.place.col == b.place.col;
+}
+
+int ChainBuilder::place_of(const ChainAccess& a) {
+  for (const auto& [value, place] : current_) {
+    if (value == a.value) return place;
+  }
+  for (size_t k = 0; k < accesses_.size(); ++k) {
+    if (chain_.places[k].tensor >= 0 && same_elements(program_, accesses_[k], a)) return static_cast<int>(k);
+  }
+  Chain::Place p = a.place;
+  const auto known = std::find(in.begin(), in.end(), a.slot);
+  p.tensor = static_cast<int>(known - in.begin());
+  if (known == in.end()) in.push_back(a.slot);
+  chain_.places.push_back(p);
+  accesses_.push_back(a);
+  last_use_.push_back(0);
+  return static_cast<int>(chain_.places.size()) - 1;
+}
+
+void ChainBuilder::add(const ChainLink& link) {
+  Chain::Step step{link.kernel, link.in.size(), {}, static_cast<int>(chain_.places.size())};
+  const int number = static_cast<int>(chain_.steps.size());
+  double bytes = static_cast<double>(link.out.place.item());
+  for (size_t k = 0; k < link.in.size(); ++k) {
+    const ChainAccess& a = link.in[k];
+    step.in[k] = a.slot < 0 ? Chain::kUnread : place_of(a);
+    if (a.slot < 0) continue;
+    last_use_[static_cast<size_t>(step.in[k])] = number;
+    if (a.place.kind != Kind::Single) bytes += static_cast<double>(a.place.item());
+  }
+  step.out = static_cast<int>(chain_.places.size());
+  chain_.ns += link.ns + kByteNs * bytes;
+  chain_.places.push_back(link.out.place);
+  chain_.places.back().kind = Kind::Buffer;
+  accesses_.push_back(link.out);
+  last_use_.push_back(number);
+  chain_.steps.push_back(step);
+  std::erase_if(current_, [&](const auto& c) { return c.first == link.out.value; });
+  current_.emplace_back(link.out.value, step.out);
+}
+
+// Outputs are counted after the inputs, whose number is not known before finish().
+void ChainBuilder::to_memory(int place) {
+  Chain::Place& p = chain_.places[static_cast<size_t>(place)];
+  p.kind = Kind::Whole;
+  p.tensor = static_cast<int>(in.size() + out.size());
+  out.push_back(accesses_[static_cast<size_t>(place)].slot);
+}
+
+// A whole number of rows where one row is broadcast over many, so that it is packed but once.
+bool ChainBuilder::choose_block() {
+  int64_t item = 1, period = 1;
+  for (const Chain::Place& p : chain_.places) {
+    item = std::max(item, p.item());
+    if (p.kind == Kind::Strided && p.row == 0 && period == 1) period = p.cols;
+  }
+  constexpr int64_t kAligned = 64;
+  int64_t& block = chain_.block;
+  block = Chain::kBufferBytes / item;
+  if (period * kAligned <= block)
+    block -= block % (period * kAligned);
+  else if (period <= block)
+    block -= block % period;
+  for (Chain::Place& p : chain_.places) {
+    p.packed_once = p.kind == Kind::Strided && p.row == 0 && block % p.cols == 0;
+  }
+  return true;
+}
+
+bool ChainBuilder::assign_buffers() {
+  int free[Chain::kBuffers], count = 0;
+  for (int b = Chain::kBuffers; b-- > 0;) free[count++] = b;
+  const auto take = [&](Chain::Place& p) {
+    if (count > 0) p.buffer = free[--count];
+    return p.buffer >= 0;
+  };
+  // Beyond this an output may be streamed (ops/stream.h).
+  constexpr int64_t kLeastStream = 8 << 20;
+  for (Chain::Place& p : chain_.places) {
+    if (p.kind == Kind::Strided && !take(p)) return false;
+  }
+  for (size_t s = 0; s < chain_.steps.size(); ++s) {
+    const Chain::Step& step = chain_.steps[s];
+    Chain::Place& result = chain_.places[static_cast<size_t>(step.out)];
+    const bool wanted = result.kind == Kind::Buffer || chain_.n * result.item() > kLeastStream;
+    const auto give_back = [&](bool same_size) {
+      for (size_t k = 0; k < step.operands; ++k) {
+        if (step.in[k] == Chain::kUnread) continue;
+        const auto i = static_cast<size_t>(step.in[k]);
+        const Chain::Place& p = chain_.places[i];
+        const bool ends = p.buffer >= 0 && p.kind != Kind::Strided && last_use_[i] == static_cast<int>(s);
+        if (!ends || (p.item() == result.item()) != same_size) continue;
+        last_use_[i] = -1;  // an operand may come twice
+        free[count++] = p.buffer;
+      }
+    };
+    give_back(true);  // the result may take the place of an operand, element by element
+    if (wanted && !take(result)) return false;
+    give_back(false);
+    if (result.buffer >= 0 && last_use_[static_cast<size_t>(step.out)] == static_cast<int>(s)) {
+      free[count++] = result.buffer;
+    }
+  }
+  return true;
+}
+
+}  // namespace tg

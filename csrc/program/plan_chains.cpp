@@ -1,0 +1,191 @@
+// Elementwise instructions over equally many elements that can stand side by side become one chain.
+#include <algorithm>
+
+#include "program/chain_builder.h"
+#include "program/plan_chains.h"
+
+namespace tg {
+namespace {
+
+constexpr size_t kWindow = 64;   // how many instructions back a partner is looked for
+constexpr size_t kLongest = 24;  // instructions of a chain
+
+bool contains(const std::vector<int>& list, int x) { return std::find(list.begin(), list.end(), x) != list.end(); }
+
+// Instructions that run as one.
+struct Group {
+  std::vector<int> members;  // instructions, in order
+  int64_t n = 0;             // elements; 0: not elementwise, stays alone
+  std::vector<int> reads, writes;
+};
+
+class ChainPlan {
+ public:
+  explicit ChainPlan(Program& p) : program_(p), uses_(p.values.size()) {}
+
+  void run() {
+    for (const Instruction& i : program_.instructions) {
+      links_.push_back(chain_link(program_, i));
+      for (int s : i.in) ++uses_[static_cast<size_t>(value_of(s))];
+      for (int s : i.out) ++uses_[static_cast<size_t>(value_of(s))];
+    }
+    for (size_t i = 0; i < program_.instructions.size(); ++i) append(static_cast<int>(i));
+    std::vector<Instruction> planned;
+    for (const Group& g : groups_) emit(g, planned);
+    program_.instructions = std::move(planned);
+  }
+
+ private:
+  int value_of(int slot) const { return program_.slots[static_cast<size_t>(slot)].value; }
+  const Value& value(int v) const { return program_.values[static_cast<size_t>(v)]; }
+  const ChainLink& link(int i) const { return *links_[static_cast<size_t>(i)]; }
+  void append(int i);
+  bool may_overlap(int a, int b) const;
+  bool meet(const std::vector<int>& a, const std::vector<int>& b) const;
+  bool depends(const Group& later, const Group& earlier) const {
+    return meet(later.reads, earlier.writes) || meet(later.writes, earlier.reads) || meet(later.writes, earlier.writes);
+  }
+  bool related(const Group& a, const Group& b) const;
+  bool join(size_t at, size_t last);
+  bool fits(const Group& g) const;
+  int uses_in(const Group& g, int v) const;
+  bool build(const Group& g, ChainBuilder& b) const;
+  void emit(const Group& g, std::vector<Instruction>& to) const;
+
+  Program& program_;
+  std::vector<std::optional<ChainLink>> links_;
+  std::vector<int> uses_;      // of the values: operands of all instructions
+  std::vector<Group> groups_;  // in an order in which they can run
+  size_t joined_ = 0;
+};
+
+void ChainPlan::append(int i) {
+  const Instruction& instruction = program_.instructions[static_cast<size_t>(i)];
+  const auto& link = links_[static_cast<size_t>(i)];
+  Group g{{i}, link ? link->n : 0, {}, {}};
+  std::vector<Tensor> tensors;
+  for (int s : instruction.in) tensors.push_back(program_.slots[static_cast<size_t>(s)].tensor);
+  const Call call{*instruction.op, tensors, instruction.arguments()};
+  for (size_t k = 0; k < instruction.in.size(); ++k) {
+    const int v = value_of(instruction.in[k]);
+    g.reads.push_back(v);
+    if (instruction.in_place() && instruction.op->writes_input(call, static_cast<int>(k))) g.writes.push_back(v);
+  }
+  for (int s : instruction.out) g.writes.push_back(value_of(s));
+  groups_.push_back(std::move(g));
+  if (!link) return;
+  size_t last = groups_.size() - 1;
+  const size_t end = last - std::min(last, kWindow);
+  for (size_t at = last; at-- > end;) {
+    if (related(groups_[at], groups_[last]) && join(at, last)) at = last = joined_;
+  }
+}
+
+// Two tensors that were there before may lie in one piece of memory that was borrowed twice.
+bool ChainPlan::may_overlap(int a, int b) const {
+  if (a == b) return true;
+  const Value &va = value(a), &vb = value(b);
+  const auto outside = [](const Value& v) { return v.kind == Value::Kind::Argument || v.kind == Value::Kind::State; };
+  if (!outside(va) || !outside(vb)) return false;
+  if (va.kind == Value::Kind::Argument || vb.kind == Value::Kind::Argument) return true;
+  const Storage &sa = *va.source->storage, &sb = *vb.source->storage;
+  return sa.data < sb.data + sb.bytes && sb.data < sa.data + sa.bytes;
+}
+
+bool ChainPlan::meet(const std::vector<int>& a, const std::vector<int>& b) const {
+  return std::any_of(a.begin(), a.end(),
+                     [&](int x) { return std::any_of(b.begin(), b.end(), [&](int y) { return may_overlap(x, y); }); });
+}
+
+// Whether they touch a value in common, so that it is read once, or never gets to memory.
+bool ChainPlan::related(const Group& a, const Group& b) const {
+  if (a.n == 0 || a.n != b.n) return false;
+  const auto touches = [&](int v) { return contains(b.reads, v) || contains(b.writes, v); };
+  return std::any_of(a.reads.begin(), a.reads.end(), touches) || std::any_of(a.writes.begin(), a.writes.end(), touches);
+}
+
+// Makes one group of two, if those between them can run before or after it. joined_: where it is then.
+bool ChainPlan::join(size_t at, size_t last) {
+  std::vector<Group> before, after;
+  std::vector<const Group*> behind = {&groups_[at]};  // the first, and what depends on it
+  std::vector<bool> is_behind(groups_.size());
+  for (size_t i = at + 1; i <= last; ++i) {
+    const auto waits = [&](const Group* g) { return depends(groups_[i], *g); };
+    if (i == last && std::any_of(behind.begin() + 1, behind.end(), waits)) return false;
+    if (i == last || std::none_of(behind.begin(), behind.end(), waits)) continue;
+    behind.push_back(&groups_[i]);
+    is_behind[i] = true;
+  }
+  Group both = groups_[at];
+  const auto append_all = [](std::vector<int>& to, const std::vector<int>& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  append_all(both.members, groups_[last].members);
+  append_all(both.reads, groups_[last].reads);
+  append_all(both.writes, groups_[last].writes);
+  if (!fits(both)) return false;
+  for (size_t i = at + 1; i < last; ++i) (is_behind[i] ? after : before).push_back(std::move(groups_[i]));
+  joined_ = at + before.size();
+  std::move(before.begin(), before.end(), groups_.begin() + static_cast<std::ptrdiff_t>(at));
+  groups_[joined_] = std::move(both);
+  std::move(after.begin(), after.end(), groups_.begin() + static_cast<std::ptrdiff_t>(joined_ + 1));
+  groups_.erase(groups_.begin() + static_cast<std::ptrdiff_t>(last));
+  return true;
+}
+
+// Block by block is as good as one after another where all that is written is met element by element.
+bool ChainPlan::fits(const Group& g) const {
+  if (g.members.size() > kLongest) return false;
+  std::vector<const ChainAccess*> all;
+  for (int m : g.members) {
+    for (const ChainAccess& a : link(m).in) {
+      if (a.slot >= 0) all.push_back(&a);
+    }
+    all.push_back(&link(m).out);
+  }
+  for (int m : g.members) {
+    const ChainAccess& written = link(m).out;
+    for (const ChainAccess* a : all) {
+      if (a->value != written.value ? may_overlap(a->value, written.value) : !same_elements(program_, *a, written)) {
+        return false;
+      }
+    }
+  }
+  ChainBuilder b(program_, g.n);
+  return build(g, b);
+}
+
+int ChainPlan::uses_in(const Group& g, int v) const {
+  int uses = 0;
+  for (int m : g.members) {
+    const Instruction& i = program_.instructions[static_cast<size_t>(m)];
+    for (int s : i.in) uses += value_of(s) == v;
+    for (int s : i.out) uses += value_of(s) == v;
+  }
+  return uses;
+}
+
+bool ChainPlan::build(const Group& g, ChainBuilder& b) const {
+  for (int m : g.members) b.add(link(m));
+  return b.finish([&](int v) {
+    const bool inner = value(v).kind == Value::Kind::Internal && value(v).home == Value::Home::Arena;
+    return !inner || uses_in(g, v) < uses_[static_cast<size_t>(v)];
+  });
+}
+
+void ChainPlan::emit(const Group& g, std::vector<Instruction>& to) const {
+  const Instruction& last = program_.instructions[static_cast<size_t>(g.members.back())];
+  if (g.members.size() == 1) return to.push_back(last);
+  ChainBuilder b(program_, g.n);
+  build(g, b);
+  if (b.out.empty()) return;  // nobody needs it
+  auto attrs = std::make_shared<Attrs>();
+  attrs->plan = std::make_shared<const Chain>(b.take());
+  to.push_back({&kChain, std::move(attrs), b.in, b.out, last.file, last.line});
+}
+
+}  // namespace
+
+void plan_chains(Program& p) { ChainPlan(p).run(); }
+
+}  // namespace tg
