@@ -33,8 +33,7 @@ class Blocks {
       const auto t = static_cast<size_t>(p.tensor);
       const bool written = t >= c.in.size();
       base_[k] = (written ? out[t - c.in.size()] : c.in[t]).data<char>();
-      streams_[k] = written && p.buffer >= 0 && pays_to_stream(chain.n * p.item()) &&
-                    reinterpret_cast<uintptr_t>(base_[k]) % 64 == 0;
+      streams_[k] = written && p.buffer >= 0 && pays_to_stream(chain.n * p.item());
       any_streams_ |= streams_[k];
     }
   }
@@ -49,8 +48,9 @@ class Blocks {
       at[k] = here ? buffers[p.buffer] : base_[k];
       step[k] = step_[k];
     }
-    for (int64_t i = begin; i < end; i += chain_.block) {
-      const int64_t n = std::min(chain_.block, end - i);
+    for (int64_t i = begin, n; i < end; i += n) {
+      n = std::min(chain_.block, end - i);
+      if (chain_.row) n = std::min(n, chain_.row - i % chain_.row);
       for (size_t k = 0; k < chain_.places.size(); ++k) {
         const Chain::Place& p = chain_.places[k];
         if (p.kind == Chain::Place::Kind::Whole && !streams_[k]) at[k] = base_[k] + i * p.item();

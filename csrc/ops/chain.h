@@ -38,7 +38,8 @@ struct Chain {
   };
 
   int64_t n = 0;      // elements
-  int64_t block = 1;  // of them at a time
+  int64_t block = 1;  // of them at a time, at most
+  int64_t row = 0;    // 0, or: blocks end at its multiples
   double ns = 0;      // that one takes
   std::vector<Place> places;
   std::vector<Step> steps;

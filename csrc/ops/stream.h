@@ -27,14 +27,16 @@ inline bool pays_to_stream(int64_t bytes) {
 #endif
 }
 
-// Copies a block in the L1 cache to memory that starts at a multiple of 16 bytes.
+// Copies a block that lies in the L1 cache.
 inline void stream_block(char* to, const char* block, int64_t bytes) {
 #ifdef __SSE2__
-  const int64_t full = bytes / 16 * 16;
-  for (int64_t i = 0; i < full; i += 16) {
-    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm_load_si128(reinterpret_cast<const __m128i*>(block + i)));
+  const int64_t head = std::min<int64_t>(-reinterpret_cast<intptr_t>(to) & 15, bytes);
+  const int64_t end = head + (bytes - head) / 16 * 16;
+  std::copy(block, block + head, to);
+  for (int64_t i = head; i < end; i += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + i), _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + i)));
   }
-  std::copy(block + full, block + bytes, to + full);
+  std::copy(block + end, block + bytes, to + end);
 #else
   std::copy(block, block + bytes, to);
 #endif
@@ -47,8 +49,7 @@ inline void end_streams() {
 #endif
 }
 
-// Runs a kernel with an output that starts at a multiple of 16 bytes and overlaps no operand: block by block into the
-// L1 cache, and from there to memory.
+// Runs a kernel with an output that overlaps no operand: block by block into the L1 cache, and from there to memory.
 inline void run_streaming(ElementwiseKernel kernel, int64_t n, char* out, int64_t item, const void* const* in,
                           const int64_t* step, const int64_t* bytes, size_t operands) {
   constexpr int64_t kBlockBytes = 8192;

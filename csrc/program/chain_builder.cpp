@@ -83,16 +83,14 @@ int ChainBuilder::place_of(const ChainAccess& a) {
 void ChainBuilder::add(const ChainLink& link) {
   Chain::Step step{link.kernel, link.in.size(), {}, static_cast<int>(chain_.places.size())};
   const int number = static_cast<int>(chain_.steps.size());
-  double bytes = static_cast<double>(link.out.place.item());
   for (size_t k = 0; k < link.in.size(); ++k) {
     const ChainAccess& a = link.in[k];
     step.in[k] = a.slot < 0 ? Chain::kUnread : place_of(a);
     if (a.slot < 0) continue;
     last_use_[static_cast<size_t>(step.in[k])] = number;
-    if (a.place.kind != Kind::Single) bytes += static_cast<double>(a.place.item());
   }
   step.out = static_cast<int>(chain_.places.size());
-  chain_.ns += link.ns + kByteNs * bytes;
+  chain_.ns += link.ns;
   chain_.places.push_back(link.out.place);
   chain_.places.back().kind = Kind::Buffer;
   accesses_.push_back(link.out);
@@ -110,24 +108,51 @@ void ChainBuilder::to_memory(int place) {
   out.push_back(accesses_[static_cast<size_t>(place)].slot);
 }
 
-// A whole number of rows where one row is broadcast over many, so that it is packed but once.
-bool ChainBuilder::choose_block() {
+// What an element costs: beside the steps' own work, the bytes that come from outside or go there, and those that stay.
+double ChainBuilder::bytes_ns() const {
+  constexpr double kBufferByteNs = 0.004;  // written or read in the L1 cache
+  double ns = 0;
+  const auto cost = [&](int place, bool first) {
+    const Chain::Place& p = chain_.places[static_cast<size_t>(place)];
+    const bool moves = p.kind == Kind::Whole && first;
+    ns += p.kind == Kind::Single ? 0 : static_cast<double>(p.item()) * (moves ? kByteNs : kBufferByteNs);
+  };
+  std::vector<bool> seen(chain_.places.size());
+  for (const Chain::Step& s : chain_.steps) {
+    for (size_t k = 0; k < s.operands; ++k) {
+      if (s.in[k] == Chain::kUnread) continue;
+      const auto i = static_cast<size_t>(s.in[k]);
+      cost(s.in[k], !seen[i]);
+      seen[i] = true;
+    }
+    cost(s.out, true);
+    seen[static_cast<size_t>(s.out)] = true;
+  }
+  return ns;
+}
+
+// Blocks that end where long rows end need no packing of what changes there. Otherwise whole numbers of rows, where one
+// row is broadcast over many, so that it is packed but once.
+void ChainBuilder::choose_block() {
+  constexpr int64_t kLongRow = 512, kAligned = 64;
   int64_t item = 1, period = 1;
   for (const Chain::Place& p : chain_.places) {
     item = std::max(item, p.item());
     if (p.kind == Kind::Strided && p.row == 0 && period == 1) period = p.cols;
   }
-  constexpr int64_t kAligned = 64;
   int64_t& block = chain_.block;
   block = Chain::kBufferBytes / item;
+  for (const Chain::Place& p : chain_.places) {
+    if (p.kind == Kind::Strided && p.cols > (p.row == 0 ? block : kLongRow)) chain_.row = p.cols;
+  }
+  if (chain_.row) return;
   if (period * kAligned <= block)
     block -= block % (period * kAligned);
-  else if (period <= block)
+  else
     block -= block % period;
   for (Chain::Place& p : chain_.places) {
     p.packed_once = p.kind == Kind::Strided && p.row == 0 && block % p.cols == 0;
   }
-  return true;
 }
 
 bool ChainBuilder::assign_buffers() {

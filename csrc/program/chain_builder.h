@@ -41,7 +41,9 @@ class ChainBuilder {
     for (const auto& [value, place] : current_) {
       if (needed(value)) to_memory(place);
     }
-    return chain_.places.size() <= Chain::kPlaces && choose_block() && assign_buffers();
+    chain_.ns += bytes_ns();
+    choose_block();
+    return chain_.places.size() <= Chain::kPlaces && assign_buffers();
   }
 
   Chain take() { return std::move(chain_); }
@@ -50,7 +52,8 @@ class ChainBuilder {
  private:
   int place_of(const ChainAccess& a);
   void to_memory(int place);
-  bool choose_block();
+  double bytes_ns() const;
+  void choose_block();
   bool assign_buffers();
 
   const Program& program_;
