@@ -135,13 +135,16 @@ double ChainBuilder::bytes_ns() const {
 // row is broadcast over many, so that it is packed but once.
 void ChainBuilder::choose_block() {
   constexpr int64_t kLongRow = 512, kAligned = 64;
-  int64_t item = 1, period = 1;
+  constexpr int64_t kL1Bytes = 32 << 10;
+  int64_t item = 1, period = 1, streams = 2;  // through the cache: tensors, and the buffers in use
   for (const Chain::Place& p : chain_.places) {
     item = std::max(item, p.item());
+    streams += p.tensor >= 0;
     if (p.kind == Kind::Strided && p.row == 0 && period == 1) period = p.cols;
   }
   int64_t& block = chain_.block;
-  block = Chain::kBufferBytes / item;
+  block = std::max<int64_t>(std::min(Chain::kBufferBytes, kL1Bytes / streams) / item, 2 * kAligned);
+  block -= block % kAligned;
   for (const Chain::Place& p : chain_.places) {
     if (p.kind == Kind::Strided && p.cols > (p.row == 0 ? block : kLongRow)) chain_.row = p.cols;
   }
