@@ -56,7 +56,7 @@ steps = st.one_of(
     st.tuples(st.sampled_from(IN_PLACE), st.integers(0, 99), st.integers(0, 99)),
     st.tuples(st.just("where"), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)),
     st.tuples(st.just("to"), st.integers(0, 99), st.sampled_from(DTYPES)),
-    st.tuples(st.sampled_from(["flat", "first", "sum", "total", "half"]), st.integers(0, 99)),
+    st.tuples(st.sampled_from(["flat", "first", "sum", "rows", "total", "half"]), st.integers(0, 99)),
 )
 programs = st.tuples(
     st.sampled_from(SHAPES),
@@ -81,6 +81,8 @@ def apply(step, values):
         return x[..., : (x.shape[-1] + 1) // 2]
     if name == "sum":
         return x.sum(0)
+    if name == "rows":
+        return x.mean(-1, keepdim=True)
     if name == "total":
         return x.sum()
     others = [values[-1 - k % len(values)] for k in operands[1:]]
@@ -294,7 +296,36 @@ def test_reductions_between_chains():
         v = (d * d).mean(-1, keepdim=True)
         return (d / tg.sqrt(v + 1e-5) * w + b,)
 
-    assert assert_same(layer_norm, lambda: (x, w, b)) == 5
+    assert assert_same(layer_norm, lambda: (x, w, b)) == 4
+
+
+@pytest.mark.parametrize("dim", [None, 0, -1, (0, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(7, 30), (300, 40), (40, 9001), (600_007, 1), (3, 300_011), (20_000, 30)], ids=str)
+def test_sums_at_the_end(shape, dim):
+    x, row = rand(*shape), rand(shape[-1], seed=1)
+
+    def function(x, row):
+        d = x * row + 1
+        e = d.to(tg.float64)
+        return d.mean(dim), tg.relu(d), (e * e).sum(dim), (d > 0).sum(dim)
+
+    for threads in (1, 2, 4):
+        tg.set_num_threads(threads)
+        assert_same(function, lambda: (x, row), calls=2)
+
+
+def test_a_sum_and_what_is_written_after_it():
+    def function(x):
+        t = x * 2
+        a = t.sum()
+        t.add_(1.0)
+        b = x.mean()
+        x.copy_(t)
+        return a, b, t
+
+    with tg.no_grad():
+        for n in (100, 20_000, 300_000):
+            assert_same(function, lambda n=n: (rand(n),))
 
 
 def test_more_than_a_chain_can_hold():

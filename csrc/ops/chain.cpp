@@ -1,6 +1,7 @@
 // The block loop under a chain of elementwise ops.
 #include "ops/chain.h"
 
+#include "ops/reduce.h"
 #include "ops/stream.h"
 #include "threads/parallel.h"
 
@@ -27,6 +28,7 @@ class Blocks {
   Blocks(const Chain& chain, const Call& c, std::span<Tensor> out) : chain_(chain) {
     for (size_t k = 0; k < chain.places.size(); ++k) {
       const Chain::Place& p = chain.places[k];
+      base_[k] = nullptr;
       step_[k] = p.kind != Chain::Place::Kind::Single;
       streams_[k] = false;
       if (p.tensor < 0) continue;
@@ -38,7 +40,8 @@ class Blocks {
     }
   }
 
-  void run(int64_t begin, int64_t end) const {
+  // `room`: for the elements of the place that is summed.
+  void run(int64_t begin, int64_t end, char* room = nullptr) const {
     alignas(64) char buffers[Chain::kBuffers][Chain::kBufferBytes];
     char* at[Chain::kPlaces];
     int64_t step[Chain::kPlaces];
@@ -54,6 +57,7 @@ class Blocks {
       for (size_t k = 0; k < chain_.places.size(); ++k) {
         const Chain::Place& p = chain_.places[k];
         if (p.kind == Chain::Place::Kind::Whole && !streams_[k]) at[k] = base_[k] + i * p.item();
+        if (p.kind == Chain::Place::Kind::Summed) at[k] = room + (i - begin) * p.item();
         if (p.kind == Chain::Place::Kind::Strided && !(p.packed_once && i != begin)) {
           find(p, base_[k], i, n, buffers[p.buffer], &at[k], &step[k]);
         }
@@ -61,6 +65,13 @@ class Blocks {
       run_block(i, n, at, step);
     }
     if (any_streams_) end_streams();
+  }
+
+  const char* summed(int64_t begin, int64_t end, char* room) const {
+    run(begin, end, room);
+    const auto k = static_cast<size_t>(chain_.sum.place);
+    const Chain::Place& p = chain_.places[k];
+    return p.kind == Chain::Place::Kind::Summed ? room : base_[k] + begin * p.item();
   }
 
  private:
@@ -99,7 +110,13 @@ class Blocks {
 void run_chain(const Call& c, std::span<Tensor> out) {
   const Chain& chain = *static_cast<const Chain*>(c.attrs.plan.get());
   const Blocks blocks(chain, c, out);
-  parallel_split(chain.n, chain.ns, chain.block, [&](int64_t begin, int64_t end) { blocks.run(begin, end); });
+  if (!chain.sum.op) {
+    return parallel_split(chain.n, chain.ns, chain.block, [&](int64_t begin, int64_t end) { blocks.run(begin, end); });
+  }
+  const auto elements = [](const void* context, int64_t begin, int64_t end, char* room) {
+    return static_cast<const Blocks*>(context)->summed(begin, end, room);
+  };
+  run_sum(*chain.sum.op, chain.sum.x, *chain.sum.attrs, {elements, &blocks}, out.back());
 }
 
 }  // namespace

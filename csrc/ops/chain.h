@@ -20,6 +20,7 @@ struct Chain {
       Whole,    // at i in a tensor
       Single,   // at 0: the tensor's value for all i
       Strided,  // at i / cols * row + i % cols * col bytes
+      Summed,   // where the sum at the chain's end finds it, in no tensor
     };
     Kind kind = Kind::Buffer;
     DType dtype = DType::Float32;
@@ -43,6 +44,14 @@ struct Chain {
   double ns = 0;      // that one takes
   std::vector<Place> places;
   std::vector<Step> steps;
+
+  // At the end: the sum or mean of a place that is Summed or Whole. Its result is the last output.
+  struct Sum {
+    const Op* op = nullptr;  // null: none
+    std::shared_ptr<const Attrs> attrs;
+    Tensor x;  // without memory
+    int place = 0;
+  } sum;
 };
 
 // in: the tensors that are read; out: those that are written, which may be among the former. attrs.plan: the Chain.

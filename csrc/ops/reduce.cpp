@@ -6,7 +6,7 @@
 #include "kernels/kernel_table.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
-#include "ops/reduce_loop.h"
+#include "ops/reduce.h"
 
 namespace tg {
 namespace {
@@ -34,14 +34,17 @@ void infer_reduce(const Call& c, OutSpec* out) {
 
 int64_t item(const Tensor& t) { return static_cast<int64_t>(itemsize(t.dtype())); }
 
+void reduce_values(const ReduceKernels& k, const Tensor& x, const Attrs& attrs, const Tensor& out,
+                   const ElementSource* source = nullptr) {
+  if (x.numel() == 0)  // a sum of nothing, or no result
+    std::memset(out.data(), 0, static_cast<size_t>(out.numel()) * itemsize(x.dtype()));
+  else
+    run_reduction({k, static_cast<int>(x.dtype()), item(x), join_values, false, source}, x, reduced_dims(attrs), out);
+}
+
 template <ReduceKernels KernelTable::* Kernels>
 void run_values(const Call& c, std::span<Tensor> out) {
-  const Tensor& x = c.in[0];
-  if (x.numel() == 0)  // a sum of nothing, or no result
-    std::memset(out[0].data(), 0, static_cast<size_t>(out[0].numel()) * itemsize(x.dtype()));
-  else
-    run_reduction({kernels().*Kernels, static_cast<int>(x.dtype()), item(x), join_values}, x, reduced_dims(c.attrs),
-                  out[0]);
+  reduce_values(kernels().*Kernels, c.in[0], c.attrs, out[0]);
 }
 
 // The incoming gradient with the reduced dimensions back, as size 1.
@@ -63,23 +66,39 @@ Dims dims_in(uint64_t mask) {
 }
 
 void sum_vjp(Backward& b) { b.set(0, ops::expand(with_reduced_dims(b, b.g), b.input_shape(0))); }
+}  // namespace
 constexpr Op kSum = {"sum", infer_reduce, nullptr, run_values<&KernelTable::sum>, sum_vjp};
 
-void run_mean(const Call& c, std::span<Tensor> out) {
-  run_values<&KernelTable::sum>(c, out);
-  const auto n = static_cast<double>(reduced_count(c.in[0].shape(), c.attrs));
+namespace {
+void divide_by_count(const Tensor& x, const Attrs& attrs, const Tensor& out) {
+  const auto n = static_cast<double>(reduced_count(x.shape(), attrs));
   const auto scale = [&](auto* p) {
     using T = std::remove_pointer_t<decltype(p)>;
-    for (int64_t i = 0; i < out[0].numel(); ++i) p[i] = static_cast<T>(p[i] / static_cast<T>(n));
+    for (int64_t i = 0; i < out.numel(); ++i) p[i] = static_cast<T>(p[i] / static_cast<T>(n));
   };
-  out[0].dtype() == DType::Float32 ? scale(out[0].data<float>()) : scale(out[0].data<double>());
+  out.dtype() == DType::Float32 ? scale(out.data<float>()) : scale(out.data<double>());
+}
+void run_mean(const Call& c, std::span<Tensor> out) {
+  run_values<&KernelTable::sum>(c, out);
+  divide_by_count(c.in[0], c.attrs, out[0]);
 }
 void mean_vjp(Backward& b) {
   const Tensor g = ops::div(
       b.g, Tensor::number(static_cast<double>(std::max<int64_t>(reduced_count(b.input_shape(0), b.attrs()), 1))));
   b.set(0, ops::expand(with_reduced_dims(b, g), b.input_shape(0)));
 }
+}  // namespace
 constexpr Op kMean = {"mean", infer_reduce, nullptr, run_mean, mean_vjp};
+
+bool sums_in_order(const Op& op, const Tensor& x, const Attrs& attrs) {
+  return (&op == &kSum || &op == &kMean) && x.numel() > 0 && walks_in_order(x, reduced_dims(attrs));
+}
+void run_sum(const Op& op, const Tensor& x, const Attrs& attrs, const ElementSource& source, const Tensor& out) {
+  reduce_values(kernels().sum, x, attrs, out, &source);
+  if (&op == &kMean) divide_by_count(x, attrs, out);
+}
+
+namespace {
 
 void infer_extreme(const Call& c, OutSpec* out) {
   infer_reduce(c, out);

@@ -99,13 +99,15 @@ void reduce_pieces(const Reduction& r, Pieces& p, char* out) {
   const int64_t elements = s.outer * s.lanes * s.n;
   const int64_t grain = std::max<int64_t>(1, kGrainBytes / p.item / elements);
   parallel_for(outer_tasks * p.chunks * lane_tasks, grain, [&](int64_t begin, int64_t end) {
+    const Ref<Storage> room = r.source ? Storage::make(static_cast<size_t>(s.lanes * s.n * p.item)) : Ref<Storage>();
     for (int64_t t = begin; t < end; ++t) {
       const int64_t lane = t % lane_tasks * s.lanes, lanes = std::min(s.lanes, p.lane.size - lane);
       const int64_t chunk = t / lane_tasks % p.chunks, first = t / lane_tasks / p.chunks * s.outer;
       for (int64_t o = first; o < std::min(first + s.outer, outer); ++o) {
-        const int64_t output = o * p.lane.size + lane;
-        run_block(r, p, s, p.x + p.offset(output, chunk, 0) * p.item, lanes, p.length(chunk),
-                  results + (chunk * p.outputs + output) * r.out_item);
+        const int64_t output = o * p.lane.size + lane, at = p.offset(output, chunk, 0), n = p.length(chunk);
+        const char* x =
+            r.source ? r.source->elements(r.source->context, at, at + lanes * n, room->data) : p.x + at * p.item;
+        run_block(r, p, s, x, lanes, n, results + (chunk * p.outputs + output) * r.out_item);
       }
     }
   });
@@ -164,12 +166,24 @@ void run_reduction(const Reduction& r, const Tensor& x, uint64_t mask, const Ten
   run_copy(out, results.alias(out.shape(), strides));
 }
 
+bool walks_in_order(const Tensor& x, uint64_t mask) {
+  const Layout layout(x, mask, false, true);
+  if (!x.contiguous() || layout.permuted) return false;
+  const Pieces p = make_pieces(nullptr, static_cast<int64_t>(itemsize(x.dtype())), layout.kept, layout.reduced);
+  const Steps s = choose_steps(p);
+  if (s.packed) return false;
+  if (!s.rows) return p.n.stride == p.lane.size && s.lanes == p.lane.size;
+  return s.lanes == 1 || (s.n == p.n.size && p.lane.stride == p.n.size);
+}
+
 void join_values(const Reduction& r, const Pieces& p, const char* partial, char* out) {
   Axes kept, reduced;
   if (p.outputs > 1) kept.push({p.outputs, 1});
   reduced.push({p.chunks, p.outputs});
   Pieces rest = make_pieces(partial, r.out_item, kept, reduced);
-  reduce_pieces(r, rest, out);
+  Reduction of_partial = r;
+  of_partial.source = nullptr;
+  reduce_pieces(of_partial, rest, out);
 }
 
 void join_positions(const Reduction& r, const Pieces& p, const char* partial, char* out) {

@@ -37,18 +37,29 @@ struct Pieces {
   int64_t start(int64_t chunk) const { return chunk % n_chunks * n_step; }
 };
 
+// Elements that are made when they are wanted: those at [begin, end) of a contiguous tensor, of which nothing else is
+// read. They may be put into `room`; the result tells where they are.
+struct ElementSource {
+  const char* (*elements)(const void* context, int64_t begin, int64_t end, char* room);
+  const void* context;
+};
+
 struct Reduction {
   const ReduceKernels& kernels;
   int dtype;         // of the elements
   int64_t out_item;  // bytes of a result
   // out[o] = the partial results of output o, joined
   void (*join)(const Reduction&, const Pieces&, const char* partial, char* out);
-  bool in_order = false;  // positions count: the reduced dimensions are walked in their own order
+  bool in_order = false;                  // positions count: the reduced dimensions are walked in their own order
+  const ElementSource* source = nullptr;  // of a tensor without memory that walks_in_order()
 };
 
 // Reduces x, which is not empty, over the dimensions whose bits are set in `mask`. `out` is contiguous and has the
 // other dimensions of x in order (and any of size 1).
 void run_reduction(const Reduction& r, const Tensor& x, uint64_t mask, const Tensor& out);
+
+// Whether the loop over x, contiguous, takes pieces of elements that lie side by side, each element once.
+bool walks_in_order(const Tensor& x, uint64_t mask);
 
 // The joins: of values by the kernels themselves, of positions (argmax, argmin), of Moments.
 void join_values(const Reduction&, const Pieces&, const char* partial, char* out);

@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "ops/reduce.h"
+#include "threads/parallel.h"
+
 namespace tg {
 namespace {
 
@@ -35,8 +38,14 @@ bool find_place(const Tensor& t, const Dims& shape, int64_t n, Chain::Place* p) 
 }  // namespace
 
 std::optional<ChainLink> chain_link(const Program& p, const Instruction& i) {
-  if (!i.op->elementwise) return {};
   const auto slot = [&](int s) -> const Slot& { return p.slots[static_cast<size_t>(s)]; };
+  if (i.in.size() == 1 && sums_in_order(*i.op, slot(i.in[0]).tensor, i.arguments())) {
+    const Tensor& x = slot(i.in[0]).tensor;
+    ChainLink link{nullptr, 0, x.numel(), {{i.in[0], slot(i.in[0]).value, {}}}, {i.out[0], slot(i.out[0]).value, {}}};
+    find_place(x, x.shape(), link.n, &link.in[0].place);
+    return link;
+  }
+  if (!i.op->elementwise) return {};
   std::vector<Tensor> tensors;
   for (int s : i.in) tensors.push_back(slot(s).tensor);
   const Elementwise e = i.op->elementwise({*i.op, tensors, i.arguments()});
@@ -100,6 +109,13 @@ void ChainBuilder::add(const ChainLink& link) {
   current_.emplace_back(link.out.value, step.out);
 }
 
+void ChainBuilder::add_sum(const ChainLink& link, const Instruction& i) {
+  const Tensor& x = program_.slots[static_cast<size_t>(link.in[0].slot)].tensor;
+  chain_.sum = {i.op, std::make_shared<const Attrs>(i.arguments()),
+                Tensor(Ref<TensorImpl>(new TensorImpl(x.shape(), x.dtype()))), place_of(link.in[0])};
+  sum_out_ = link.out.slot;
+}
+
 // Outputs are counted after the inputs, whose number is not known before finish().
 void ChainBuilder::to_memory(int place) {
   Chain::Place& p = chain_.places[static_cast<size_t>(place)];
@@ -158,6 +174,27 @@ void ChainBuilder::choose_block() {
   }
 }
 
+// The sum takes its elements in large pieces. That pays where there are many of them, or where there are so few that no
+// thread would share the work anyway.
+bool ChainBuilder::finish_sum() {
+  constexpr int64_t kManyBytes = 1 << 20;
+  const auto place = static_cast<size_t>(chain_.sum.place);
+  Chain::Place& p = chain_.places[place];
+  if (p.kind == Kind::Buffer) p.kind = Kind::Summed;
+  for (const auto& [value, now] : current_) {  // read from memory after the chain has written there
+    if (p.kind == Kind::Whole && value == accesses_[place].value && now != chain_.sum.place) return false;
+  }
+  out.push_back(sum_out_);
+  return chain_.n * p.item() >= kManyBytes || static_cast<double>(chain_.n) * chain_.ns < 2 * kChunkNs;
+}
+
+bool ChainBuilder::complete() {
+  chain_.ns += bytes_ns();
+  if (chain_.sum.op && !finish_sum()) return false;
+  choose_block();
+  return chain_.places.size() <= Chain::kPlaces && assign_buffers();
+}
+
 bool ChainBuilder::assign_buffers() {
   int free[Chain::kBuffers], count = 0;
   for (int b = Chain::kBuffers; b-- > 0;) free[count++] = b;
@@ -173,7 +210,8 @@ bool ChainBuilder::assign_buffers() {
   for (size_t s = 0; s < chain_.steps.size(); ++s) {
     const Chain::Step& step = chain_.steps[s];
     Chain::Place& result = chain_.places[static_cast<size_t>(step.out)];
-    const bool wanted = result.kind == Kind::Buffer || chain_.n * result.item() > kLeastStream;
+    const bool summed = chain_.sum.op && chain_.sum.place == step.out;
+    const bool wanted = !summed && (result.kind == Kind::Buffer || chain_.n * result.item() > kLeastStream);
     const auto give_back = [&](bool same_size) {
       for (size_t k = 0; k < step.operands; ++k) {
         if (step.in[k] == Chain::kUnread) continue;

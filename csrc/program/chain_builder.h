@@ -16,7 +16,7 @@ struct ChainAccess {
   bool whole() const { return place.kind == Chain::Place::Kind::Whole; }
 };
 
-// An instruction that can be a step of a chain.
+// An instruction that can be a step of a chain, or, without a kernel, the sum or mean at its end.
 struct ChainLink {
   ElementwiseKernel kernel;
   double ns;
@@ -36,14 +36,13 @@ class ChainBuilder {
  public:
   ChainBuilder(const Program& p, int64_t n) : program_(p) { chain_.n = n; }
   void add(const ChainLink& link);
+  void add_sum(const ChainLink& link, const Instruction& i);
   template <class F>
   bool finish(F&& needed) {
     for (const auto& [value, place] : current_) {
       if (needed(value)) to_memory(place);
     }
-    chain_.ns += bytes_ns();
-    choose_block();
-    return chain_.places.size() <= Chain::kPlaces && assign_buffers();
+    return complete();
   }
 
   Chain take() { return std::move(chain_); }
@@ -53,7 +52,9 @@ class ChainBuilder {
   int place_of(const ChainAccess& a);
   void to_memory(int place);
   double bytes_ns() const;
+  bool finish_sum();
   void choose_block();
+  bool complete();
   bool assign_buffers();
 
   const Program& program_;
@@ -61,6 +62,7 @@ class ChainBuilder {
   std::vector<std::pair<int, int>> current_;  // values that have been written: in which place they are now
   std::vector<ChainAccess> accesses_;         // of the places
   std::vector<int> last_use_;                 // of the places: step
+  int sum_out_ = -1;                          // slot
 };
 
 }  // namespace tg

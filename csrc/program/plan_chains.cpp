@@ -151,6 +151,8 @@ bool ChainPlan::fits(const Group& g) const {
       }
     }
   }
+  const auto is_sum = [&](int m) { return !link(m).kernel; };
+  if (std::count_if(g.members.begin(), g.members.end(), is_sum) > 1) return false;
   ChainBuilder b(program_, g.n);
   return build(g, b);
 }
@@ -166,7 +168,12 @@ int ChainPlan::uses_in(const Group& g, int v) const {
 }
 
 bool ChainPlan::build(const Group& g, ChainBuilder& b) const {
-  for (int m : g.members) b.add(link(m));
+  for (int m : g.members) {
+    if (link(m).kernel)
+      b.add(link(m));
+    else
+      b.add_sum(link(m), program_.instructions[static_cast<size_t>(m)]);
+  }
   return b.finish([&](int v) {
     const bool inner = value(v).kind == Value::Kind::Internal && value(v).home == Value::Home::Arena;
     return !inner || uses_in(g, v) < uses_[static_cast<size_t>(v)];
