@@ -29,9 +29,19 @@ class ChainPlan {
       for (int s : i.in) ++uses_[static_cast<size_t>(value_of(s))];
       for (int s : i.out) ++uses_[static_cast<size_t>(value_of(s))];
     }
-    for (size_t i = 0; i < program_.instructions.size(); ++i) append(static_cast<int>(i));
     std::vector<Instruction> planned;
-    for (const Group& g : groups_) emit(g, planned);
+    const auto plan_range = [&](size_t begin, size_t end) {
+      groups_.clear();
+      for (size_t i = begin; i < end; ++i) append(static_cast<int>(i));
+      for (const Group& g : groups_) emit(g, planned);
+    };
+    plan_range(0, program_.forward_end());
+    for (BackwardPart& part : program_.parts) {
+      const size_t begin = planned.size();
+      plan_range(part.begin, part.end);
+      part.begin = begin;
+      part.end = planned.size();
+    }
     program_.instructions = std::move(planned);
   }
 
@@ -72,6 +82,7 @@ void ChainPlan::append(int i) {
     if (instruction.in_place() && instruction.op->writes_input(call, static_cast<int>(k))) g.writes.push_back(v);
   }
   for (int s : instruction.out) g.writes.push_back(value_of(s));
+  if (instruction.op->keep_gil) g.writes.push_back(static_cast<int>(program_.values.size()));  // the generator
   groups_.push_back(std::move(g));
   if (!link) return;
   size_t last = groups_.size() - 1;
@@ -84,6 +95,7 @@ void ChainPlan::append(int i) {
 // Two tensors that were there before may lie in one piece of memory that was borrowed twice.
 bool ChainPlan::may_overlap(int a, int b) const {
   if (a == b) return true;
+  if (std::max(a, b) == static_cast<int>(program_.values.size())) return false;
   const Value &va = value(a), &vb = value(b);
   const auto outside = [](const Value& v) { return v.kind == Value::Kind::Argument || v.kind == Value::Kind::State; };
   if (!outside(va) || !outside(vb)) return false;
@@ -108,13 +120,13 @@ bool ChainPlan::related(const Group& a, const Group& b) const {
 bool ChainPlan::join(size_t at, size_t last) {
   std::vector<Group> before, after;
   std::vector<const Group*> behind = {&groups_[at]};  // the first, and what depends on it
-  std::vector<bool> is_behind(groups_.size());
+  std::vector<bool> is_behind(last - at);
   for (size_t i = at + 1; i <= last; ++i) {
     const auto waits = [&](const Group* g) { return depends(groups_[i], *g); };
     if (i == last && std::any_of(behind.begin() + 1, behind.end(), waits)) return false;
     if (i == last || std::none_of(behind.begin(), behind.end(), waits)) continue;
     behind.push_back(&groups_[i]);
-    is_behind[i] = true;
+    is_behind[i - at] = true;
   }
   Group both = groups_[at];
   const auto append_all = [](std::vector<int>& to, const std::vector<int>& from) {
@@ -124,7 +136,7 @@ bool ChainPlan::join(size_t at, size_t last) {
   append_all(both.reads, groups_[last].reads);
   append_all(both.writes, groups_[last].writes);
   if (!fits(both)) return false;
-  for (size_t i = at + 1; i < last; ++i) (is_behind[i] ? after : before).push_back(std::move(groups_[i]));
+  for (size_t i = at + 1; i < last; ++i) (is_behind[i - at] ? after : before).push_back(std::move(groups_[i]));
   joined_ = at + before.size();
   std::move(before.begin(), before.end(), groups_.begin() + static_cast<std::ptrdiff_t>(at));
   groups_[joined_] = std::move(both);
@@ -188,7 +200,15 @@ void ChainPlan::emit(const Group& g, std::vector<Instruction>& to) const {
   if (b.out.empty()) return;  // nobody needs it
   auto attrs = std::make_shared<Attrs>();
   attrs->plan = std::make_shared<const Chain>(b.take());
-  to.push_back({&kChain, std::move(attrs), b.in, b.out, last.file, last.line});
+  Instruction chain;
+  for (int m : g.members) chain.stands_for(program_.instructions[static_cast<size_t>(m)]);
+  chain.op = &kChain;
+  chain.attrs = std::move(attrs);
+  chain.in = b.in;
+  chain.out = b.out;
+  chain.file = last.file;
+  chain.line = last.line;
+  to.push_back(std::move(chain));
 }
 
 }  // namespace

@@ -67,6 +67,7 @@ class Fuser {
     }
     std::vector<int> in = x.in;
     if (masks) in.push_back(y.in[1]);
+    y.stands_for(x);
     y.op = op;
     y.in = std::move(in);
     y.attrs = nullptr;
@@ -110,6 +111,8 @@ class Fuser {
     fused.op = step_behind_product(*step.op);
     fused.file = step.file;
     fused.line = step.line;
+    fused.stands_for(product);
+    fused.stands_for(step);
     fused.in = {step.in[i], product.in[0], product.in[1]};
     for (size_t list = 2; list < lists; ++list) fused.in.push_back(step.in[list * n + i]);
     fused.in.push_back(step.in.back());

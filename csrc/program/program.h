@@ -44,24 +44,21 @@ struct Slot {
 
 struct Instruction {
   const Op* op = nullptr;
-  std::shared_ptr<const Attrs> attrs;  // null: none
-  std::vector<int> in, out;            // slots; no `out`: written in place
-  std::vector<int> from;               // the captured instructions that it stands for, by number
-  int file = -1, line = 0;             // of the Python code that ran it
-  bool backward = false;               // ran in the reverse sweep
+  std::shared_ptr<const Attrs> attrs;          // null: none
+  std::vector<int> in, out;                    // slots; no `out`: written in place
+  std::vector<int> from;                       // the captured instructions that it stands for, by number
+  int file = -1, line = 0;                     // of the Python code that ran it
+  bool backward = false;                       // ran in the reverse sweep
+  void stands_for(const Instruction& other) {  // in its place, or beside others
+    from.insert(from.end(), other.from.begin(), other.from.end());
+    backward |= other.backward;
+  }
   const Attrs& arguments() const { return attrs ? *attrs : no_attrs(); }
   bool in_place() const { return out.empty(); }
   bool writes(size_t input) const {
     return in_place() && op->writes_input({*op, {}, arguments()}, static_cast<int>(input));
   }
 };
-
-// A copy of `a`, with its line, that stands for `b` too: how a pass of the plan puts one instruction in the place of
-// two.
-inline Instruction merged(Instruction a, const Instruction& b) {
-  a.from.insert(a.from.end(), b.from.begin(), b.from.end());
-  return a;
-}
 
 // What the run did to the .grad of a leaf.
 struct LeafGradient {
