@@ -66,10 +66,7 @@ Dims dims_in(uint64_t mask) {
 }
 
 void sum_vjp(Backward& b) { b.set(0, ops::expand(with_reduced_dims(b, b.g), b.input_shape(0))); }
-}  // namespace
-constexpr Op kSum = {"sum", infer_reduce, nullptr, run_values<&KernelTable::sum>, sum_vjp};
 
-namespace {
 void divide_by_count(const Tensor& x, const Attrs& attrs, const Tensor& out) {
   const auto n = static_cast<double>(reduced_count(x.shape(), attrs));
   const auto scale = [&](auto* p) {
@@ -87,18 +84,6 @@ void mean_vjp(Backward& b) {
       b.g, Tensor::number(static_cast<double>(std::max<int64_t>(reduced_count(b.input_shape(0), b.attrs()), 1))));
   b.set(0, ops::expand(with_reduced_dims(b, g), b.input_shape(0)));
 }
-}  // namespace
-constexpr Op kMean = {"mean", infer_reduce, nullptr, run_mean, mean_vjp};
-
-bool sums_in_order(const Op& op, const Tensor& x, const Attrs& attrs) {
-  return (&op == &kSum || &op == &kMean) && x.numel() > 0 && walks_in_order(x, reduced_dims(attrs));
-}
-void run_sum(const Op& op, const Tensor& x, const Attrs& attrs, const ElementSource& source, const Tensor& out) {
-  reduce_values(kernels().sum, x, attrs, out, &source);
-  if (&op == &kMean) divide_by_count(x, attrs, out);
-}
-
-namespace {
 
 void infer_extreme(const Call& c, OutSpec* out) {
   infer_reduce(c, out);
@@ -237,6 +222,17 @@ ops::MinMax extreme(const char* name, const Op& reduce_op, const Op& index_op,
 }
 
 }  // namespace
+
+constexpr Op kSum = {"sum", infer_reduce, nullptr, run_values<&KernelTable::sum>, sum_vjp};
+constexpr Op kMean = {"mean", infer_reduce, nullptr, run_mean, mean_vjp};
+
+bool sums_in_order(const Op& op, const Tensor& x, const Attrs& attrs) {
+  return (&op == &kSum || &op == &kMean) && x.numel() > 0 && walks_in_order(x, reduced_dims(attrs));
+}
+void run_sum(const Op& op, const Tensor& x, const Attrs& attrs, const ElementSource& source, const Tensor& out) {
+  reduce_values(kernels().sum, x, attrs, out, &source);
+  if (&op == &kMean) divide_by_count(x, attrs, out);
+}
 
 namespace ops {
 
