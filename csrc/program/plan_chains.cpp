@@ -19,9 +19,63 @@ struct Group {
   std::vector<int> reads, writes;
 };
 
+void add_once(std::vector<int>& to, const std::vector<int>& from) {
+  for (int x : from) {
+    if (!contains(to, x)) to.push_back(x);
+  }
+}
+
+// What some groups read and write, so that one can ask whether another depends on them.
+class Touched {
+ public:
+  explicit Touched(size_t values) : read_(values), written_(values) {}
+  void clear() { ++now_; }
+  // `overlaps`: of a value, those that may share its memory, itself among them.
+  void add(const Group& g, const std::vector<std::vector<int>>& overlaps) {
+    const auto mark = [&](std::vector<uint32_t>& marks, const std::vector<int>& touched) {
+      for (int v : touched) {
+        for (int o : overlaps[static_cast<size_t>(v)]) marks[static_cast<size_t>(o)] = now_;
+      }
+    };
+    mark(read_, g.reads);
+    mark(written_, g.writes);
+  }
+  bool meets(const Group& g) const {
+    const auto marked = [&](const std::vector<uint32_t>& marks, const std::vector<int>& touched) {
+      return std::any_of(touched.begin(), touched.end(), [&](int v) { return marks[static_cast<size_t>(v)] == now_; });
+    };
+    return marked(written_, g.reads) || marked(read_, g.writes) || marked(written_, g.writes);
+  }
+
+ private:
+  std::vector<uint32_t> read_, written_;
+  uint32_t now_ = 1;
+};
+
 class ChainPlan {
  public:
-  explicit ChainPlan(Program& p) : program_(p), uses_(p.values.size()) {}
+  explicit ChainPlan(Program& p)
+      : program_(p),
+        generator_(p.values.size()),
+        uses_(p.values.size()),
+        overlaps_(p.values.size() + 1),
+        behind_(overlaps_.size()),
+        between_(overlaps_.size()) {
+    overlaps_[generator_].push_back(static_cast<int>(generator_));
+    std::vector<int> outside;
+    for (size_t v = 0; v < p.values.size(); ++v) {
+      overlaps_[v].push_back(static_cast<int>(v));
+      if (is_outside(p.values[v])) outside.push_back(static_cast<int>(v));
+    }
+    for (int a : outside) {
+      if (!value(a).written) continue;  // what nobody writes may overlap as it likes
+      for (int b : outside) {
+        if (a == b || !may_overlap(a, b)) continue;
+        overlaps_[static_cast<size_t>(a)].push_back(b);
+        if (!value(b).written) overlaps_[static_cast<size_t>(b)].push_back(a);
+      }
+    }
+  }
 
   void run() {
     for (const Instruction& i : program_.instructions) {
@@ -50,11 +104,8 @@ class ChainPlan {
   const Value& value(int v) const { return program_.values[static_cast<size_t>(v)]; }
   const ChainLink& link(int i) const { return *links_[static_cast<size_t>(i)]; }
   void append(int i);
+  static bool is_outside(const Value& v) { return v.kind == Value::Kind::Argument || v.kind == Value::Kind::State; }
   bool may_overlap(int a, int b) const;
-  bool meet(const std::vector<int>& a, const std::vector<int>& b) const;
-  bool depends(const Group& later, const Group& earlier) const {
-    return meet(later.reads, earlier.writes) || meet(later.writes, earlier.reads) || meet(later.writes, earlier.writes);
-  }
   bool related(const Group& a, const Group& b) const;
   bool join(size_t at, size_t last);
   bool fits(const Group& g) const;
@@ -63,8 +114,11 @@ class ChainPlan {
   void emit(const Group& g, std::vector<Instruction>& to) const;
 
   Program& program_;
+  size_t generator_;  // a value beside the program's: every draw writes it
   std::vector<std::optional<ChainLink>> links_;
-  std::vector<int> uses_;      // of the values: operands of all instructions
+  std::vector<int> uses_;                   // of the values: operands of all instructions
+  std::vector<std::vector<int>> overlaps_;  // of the values
+  Touched behind_, between_;
   std::vector<Group> groups_;  // in an order in which they can run
   size_t joined_ = 0;
 };
@@ -78,11 +132,11 @@ void ChainPlan::append(int i) {
   const Call call{*instruction.op, tensors, instruction.arguments()};
   for (size_t k = 0; k < instruction.in.size(); ++k) {
     const int v = value_of(instruction.in[k]);
-    g.reads.push_back(v);
+    add_once(g.reads, {v});
     if (instruction.in_place() && instruction.op->writes_input(call, static_cast<int>(k))) g.writes.push_back(v);
   }
   for (int s : instruction.out) g.writes.push_back(value_of(s));
-  if (instruction.op->keep_gil) g.writes.push_back(static_cast<int>(program_.values.size()));  // the generator
+  if (instruction.op->keep_gil) g.writes.push_back(static_cast<int>(generator_));
   groups_.push_back(std::move(g));
   if (!link) return;
   size_t last = groups_.size() - 1;
@@ -95,18 +149,11 @@ void ChainPlan::append(int i) {
 // Two tensors that were there before may lie in one piece of memory that was borrowed twice.
 bool ChainPlan::may_overlap(int a, int b) const {
   if (a == b) return true;
-  if (std::max(a, b) == static_cast<int>(program_.values.size())) return false;
   const Value &va = value(a), &vb = value(b);
-  const auto outside = [](const Value& v) { return v.kind == Value::Kind::Argument || v.kind == Value::Kind::State; };
-  if (!outside(va) || !outside(vb)) return false;
+  if (!is_outside(va) || !is_outside(vb)) return false;
   if (va.kind == Value::Kind::Argument || vb.kind == Value::Kind::Argument) return true;
   const Storage &sa = *va.source->storage, &sb = *vb.source->storage;
   return sa.data < sb.data + sb.bytes && sb.data < sa.data + sa.bytes;
-}
-
-bool ChainPlan::meet(const std::vector<int>& a, const std::vector<int>& b) const {
-  return std::any_of(a.begin(), a.end(),
-                     [&](int x) { return std::any_of(b.begin(), b.end(), [&](int y) { return may_overlap(x, y); }); });
 }
 
 // Whether they touch a value in common, so that it is read once, or never gets to memory.
@@ -118,24 +165,24 @@ bool ChainPlan::related(const Group& a, const Group& b) const {
 
 // Makes one group of two, if those between them can run before or after it. joined_: where it is then.
 bool ChainPlan::join(size_t at, size_t last) {
-  std::vector<Group> before, after;
-  std::vector<const Group*> behind = {&groups_[at]};  // the first, and what depends on it
+  if (groups_[at].members.size() + groups_[last].members.size() > kLongest) return false;
   std::vector<bool> is_behind(last - at);
-  for (size_t i = at + 1; i <= last; ++i) {
-    const auto waits = [&](const Group* g) { return depends(groups_[i], *g); };
-    if (i == last && std::any_of(behind.begin() + 1, behind.end(), waits)) return false;
-    if (i == last || std::none_of(behind.begin(), behind.end(), waits)) continue;
-    behind.push_back(&groups_[i]);
+  behind_.clear();  // the first, and what depends on it
+  between_.clear();
+  behind_.add(groups_[at], overlaps_);
+  for (size_t i = at + 1; i < last; ++i) {
+    if (!behind_.meets(groups_[i])) continue;
+    behind_.add(groups_[i], overlaps_);
+    between_.add(groups_[i], overlaps_);
     is_behind[i - at] = true;
   }
+  if (between_.meets(groups_[last])) return false;
   Group both = groups_[at];
-  const auto append_all = [](std::vector<int>& to, const std::vector<int>& from) {
-    to.insert(to.end(), from.begin(), from.end());
-  };
-  append_all(both.members, groups_[last].members);
-  append_all(both.reads, groups_[last].reads);
-  append_all(both.writes, groups_[last].writes);
+  both.members.insert(both.members.end(), groups_[last].members.begin(), groups_[last].members.end());
+  add_once(both.reads, groups_[last].reads);
+  add_once(both.writes, groups_[last].writes);
   if (!fits(both)) return false;
+  std::vector<Group> before, after;
   for (size_t i = at + 1; i < last; ++i) (is_behind[i - at] ? after : before).push_back(std::move(groups_[i]));
   joined_ = at + before.size();
   std::move(before.begin(), before.end(), groups_.begin() + static_cast<std::ptrdiff_t>(at));
@@ -147,7 +194,6 @@ bool ChainPlan::join(size_t at, size_t last) {
 
 // Block by block is as good as one after another where all that is written is met element by element.
 bool ChainPlan::fits(const Group& g) const {
-  if (g.members.size() > kLongest) return false;
   std::vector<const ChainAccess*> all;
   for (int m : g.members) {
     for (const ChainAccess& a : link(m).in) {
