@@ -24,19 +24,28 @@ class TrainStep:
     batch: int
     optimizer: str = "adam"
     goals: dict[str, float] = field(default_factory=dict)
+    among: tuple[str, ...] = ("numpy", "sklearn", "torch", "jax", "tapegrad")
     tolerance = 1e-3
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
     @property
     def flops(self) -> int:
         """Floating-point operations in the matrix products (the first layer needs no gradient of its input)."""
-        pairs = list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
-        return 2 * self.batch * (3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1])
+        inputs, outputs = self.layers[0]
+        return 2 * self.batch * (3 * sum(i * o for i, o in self.layers) - inputs * outputs)
+
+    @property
+    def adam_bytes(self) -> int:
+        """What Adam keeps: parameters and two moments, in float32."""
+        return 12 * sum(i * o + o for i, o in self.layers)
 
     @property
     def peers(self) -> tuple[str, ...]:
         # scikit-learn gives two classes one output.
-        sklearn = ("sklearn",) if self.sizes[-1] > 2 else ()
-        return ("numpy", *sklearn, "torch", "jax", "tapegrad")
+        return tuple(p for p in self.among if p != "sklearn" or self.sizes[-1] > 2)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Epoch:
     """One epoch over Fashion-MNIST (60,000 images) with 784-256-10, Adam, batches of 256, from the same weights.
 
     `ways` says for each peer how it gets its batches: "loader" (a DataLoader that shuffles), "fit" (the library's own
-    loop over shuffled data) or "slicing" (of arrays permuted beforehand).
+    loop over shuffled data), "slicing" (of arrays permuted beforehand) or "batched" (a list of such slices made
+    beforehand).
     """
 
     name: str
@@ -72,18 +82,31 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Capture:
+    """What capturing a training step takes beyond an eager step, and the memory of a replayed step beside eager's."""
+
+    name: str
+    step: TrainStep
+    limit: float = 0.02  # seconds
+    goals: dict[str, float] = field(default_factory=lambda: {"tapegrad": 1.43})  # of the memory
+
+
+@dataclass(frozen=True)
 class Group:
     """Lines measured together.
 
-    measure: "times", "memory", "imports" or "machine". rounds: turns of every peer; seconds: length of a turn.
-    mean_goals: least geometric mean of the ratios over the lines, by peer.
+    measure: "times", "memory", "capture", "imports" or "machine". ours: the peer the others' ratios are to. rounds:
+    turns of every peer; seconds: length of a turn. mean_goals: least geometric mean of the ratios over the lines, by
+    peer. floor: whether lines say which share of the machine's floor (machine.py) ours reaches.
     """
 
     cases: tuple = ()
     measure: str = "times"
+    ours: str = "tapegrad"
     rounds: int = 7
     seconds: float = 0.06
     mean_goals: dict[str, float] = field(default_factory=dict)
+    floor: bool = False
     note: str = ""
 
 
@@ -100,9 +123,31 @@ STEPS_ADAM = (
     TrainStep("2048x4-10", (2048,) * 5 + (10,), 512, goals={"torch": 1.25, "numpy": 1}),
 )
 STEPS_SGD = tuple(replace(case, optimizer="sgd", goals={"numpy": 1}) for case in STEPS_ADAM)
+REPLAY_GOALS = {  # against JAX, and the least share of the floor
+    "2-16-16-2": {"jax": 6},
+    "64-64-64-4": {"jax": 3},
+    "784-10": {"jax": 3},
+    "784-256-10": {"jax": 1.35, "floor": 0.85},
+    "784-512-256-10": {"jax": 1.25, "floor": 0.85},
+    "256x16-10": {"jax": 1.5, "floor": 0.85},
+    "1024x4-10": {"jax": 1.12, "floor": 0.85},
+    "2048x4-10": {"jax": 1.08, "floor": 0.85},
+}
+STEPS_REPLAY = tuple(
+    replace(
+        case,
+        goals={"torch_compile": 1.2, **REPLAY_GOALS[case.name]},
+        among=("numpy", "torch", "torch_compile", "jax", "tapegrad", "replay"),
+    )
+    for case in STEPS_ADAM
+)
 EPOCHS = (
     Epoch("DataLoader", {"torch": "loader", "tapegrad": "loader"}),
-    Epoch("fit", {"sklearn": "fit", "torch": "loader", "tapegrad": "fit"}),
+    Epoch(
+        "fit",
+        {"sklearn": "fit", "torch": "loader", "jax": "batched", "tapegrad": "fit"},
+        goals={"torch": 8, "jax": 1.5},
+    ),
     Epoch("slicing", {"torch": "slicing", "tapegrad": "slicing"}),
 )
 THROUGHPUT = {"torch": 1.3, "numpy": 3}  # geometric means over elementwise operations and reductions
@@ -115,6 +160,21 @@ GROUPS = {
     "gemm": Group(GEMM, rounds=5, seconds=0.08, mean_goals={"best": 1.05}, note="float32; rows x inner x columns"),
     "steps-adam": Group(STEPS_ADAM, rounds=7, seconds=0.12, note="forward, cross-entropy, backward, Adam"),
     "steps-sgd": Group(STEPS_SGD, rounds=5, seconds=0.12, note="forward, cross-entropy, backward, SGD with momentum"),
+    "steps-replay": Group(
+        STEPS_REPLAY,
+        ours="replay",
+        rounds=7,
+        seconds=0.12,
+        floor=True,
+        note="forward, cross-entropy, backward, Adam, captured once and replayed; compilers get the whole step",
+    ),
+    "capture": Group(
+        tuple(Capture(case.name, case) for case in STEPS_ADAM),
+        measure="capture",
+        ours="replay",
+        rounds=9,
+        note="a call that captures and plans, less an eager step; peak memory beyond parameters, moments and data",
+    ),
     "epoch": Group(EPOCHS, rounds=5, seconds=0, note="one epoch of Fashion-MNIST, 784-256-10, Adam, batch 256"),
     "memory": Group(
         (Memory("2048x4-10", STEPS_ADAM[-1], goals={"torch": 1}),),
@@ -127,5 +187,5 @@ GROUPS = {
 IMPORT_LIMIT, WHEEL_LIMIT = 0.015, 2e6  # seconds over NumPy's import, bytes
 
 
-def case_named(group: str, name: str) -> TrainStep | Epoch | Memory | Expression:
+def case_named(group: str, name: str) -> TrainStep | Epoch | Memory | Capture | Expression:
     return next(case for case in GROUPS[group].cases if case.name == name)

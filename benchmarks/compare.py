@@ -12,7 +12,8 @@ import json
 from pathlib import Path
 from statistics import geometric_mean
 
-from report import OURS, amount
+from peers import PACKAGES
+from report import OURS, amount, ours_of
 
 
 def lines_of(results: dict) -> dict[tuple[str, str], tuple[dict, dict]]:
@@ -21,7 +22,7 @@ def lines_of(results: dict) -> dict[tuple[str, str], tuple[dict, dict]]:
         (group, line["name"]): (line, content["versions"])
         for group, content in results.items()
         for line in content.get("lines", ())
-        if OURS in line.get("median", ())
+        if ours_of(line) is not None
     }
 
 
@@ -32,19 +33,19 @@ def moves(old: dict, new: dict) -> list[dict]:
     for key in before.keys() & after.keys():
         (line, versions), (line_now, versions_now) = before[key], after[key]
         was, now = line["median"], line_now["median"]
-        peers = [
-            p for p in was.keys() & now.keys() if p != OURS and versions.get(p) == versions_now.get(p) and was[p] > 0
-        ]
+        package = {p: PACKAGES.get(p, p) for p in was.keys() & now.keys()}
+        same = [p for p, q in package.items() if q != OURS and versions.get(q) == versions_now.get(q)]
+        peers = [p for p in same if was[p] > 0]
         drift = geometric_mean([now[p] / was[p] for p in peers]) if peers else 1.0
         found.append(
             {
                 "group": key[0],
                 "name": key[1],
-                "old": was[OURS],
-                "new": now[OURS],
+                "old": ours_of(line),
+                "new": ours_of(line_now),
                 "unit": line["unit"],
                 "drift": drift,
-                "moved": now[OURS] / was[OURS] / drift,
+                "moved": ours_of(line_now) / ours_of(line) / drift,
             }
         )
     return sorted(found, key=lambda move: (-move["moved"], move["group"], move["name"]))

@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy
 
 from cases import IMPORT_LIMIT, WHEEL_LIMIT
+from peers import PACKAGES
 from report import OURS, summarize
 
 PROBE = """
@@ -27,7 +28,7 @@ print(middle - begin, time.perf_counter() - middle)
 
 def measure(names: list[str], rounds: int, wheel: Path | None) -> list[dict]:
     """The lines: import (seconds after NumPy's), wheel and unpacked size (bytes)."""
-    names = [name for name in names if name != "numpy"]
+    names = [name for name in names if name != "numpy" and name == PACKAGES[name]]
     with tempfile.TemporaryDirectory() as folder:
         wheel = wheel or packed(Path(folder) / "tapegrad.whl")
         with ZipFile(wheel) as archive:

@@ -10,11 +10,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from cases import TrainStep
+
 NO_COMPILER = "no C++ compiler (CXX, g++, clang++ or c++)"
 
 
-def rates(threads: int) -> dict[str, float]:
-    """Operations or bytes a second of each test, by "TEST THREADS"; empty without a compiler."""
+def rates(threads: int, sizes: tuple[int, ...] = ()) -> dict[str, float]:
+    """Operations or bytes a second of each test, by "TEST THREADS"; empty without a compiler.
+
+    sizes: bytes of further streams, "stream BYTES THREADS".
+    """
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++", "c++"))), None)
     if not compiler:
         return {}
@@ -23,8 +28,22 @@ def rates(threads: int) -> dict[str, float]:
         source = Path(__file__).with_name("peak.cpp")
         flags = ["-O3", "-march=native", "-ffp-contract=fast", "-std=c++17", "-pthread"]
         subprocess.run([compiler, *flags, str(source), "-o", str(program)], check=True)
-        answer = subprocess.run([str(program), str(threads)], capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run(
+            [str(program), str(threads), *map(str, sizes)], capture_output=True, text=True, check=True
+        ).stdout
     return json.loads(answer)
+
+
+def floor(case: TrainStep, rates: dict[str, float], threads: int) -> float:
+    """The least seconds for a step with Adam: its products at the measured peak, then parameters and moments once read
+    and once written (gradients used up in a register), where these exceed the cache.
+
+    They do where a stream over as many bytes as they have is less than 1.5 times as fast as one over 768 MB; its rate
+    is then what counts. The sizes that the system gives are no help: a virtual machine has a share of them.
+    """
+    products = case.flops / rates[f"fma {threads}"]
+    stream, memory = rates[f"stream {case.adam_bytes} {threads}"], rates[f"stream 768 MB {threads}"]
+    return products + (2 * case.adam_bytes / stream if stream < 1.5 * memory else 0)
 
 
 def cpu_model() -> str:

@@ -1,5 +1,5 @@
 // What the machine can do: fused multiply-adds in float32, and the streams of a = b + c. Prints JSON.
-//   peak N: with 1 and with N threads
+//   peak N SIZES: with 1 and with N threads; with N also streams that have SIZES bytes altogether
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -83,6 +83,12 @@ int main(int argc, char** argv) {
     printf("%s\"fma %d\": %.4g, \"stream 48 MB %d\": %.4g, \"stream 768 MB %d\": %.4g", separator, threads,
            fma_rate(threads), threads, rate(small, 8), threads, rate(large, 1));
     separator = ", ";
+  }
+  for (int i = 2; i < argc; i++) {
+    const long bytes = atol(argv[i]), elements = std::min(bytes / 12 / (kLanes * most) * (kLanes * most), large);
+    const int passes = int(std::max(1L, 400000000 / bytes));
+    const double rate = stream_rate(most, elements, passes, arrays[0], arrays[1], arrays[2]);
+    printf("%s\"stream %ld %d\": %.4g", separator, bytes, most, rate);
   }
   printf("}\n");
 }

@@ -14,7 +14,7 @@ from statistics import geometric_mean, median
 import machine
 from peers import MODULES
 
-OURS = "tapegrad"
+OURS = "tapegrad"  # where a line does not say which peer is "ours"
 BEST = ("numpy", "torch")  # the peers of a goal against "best", the faster of them
 
 
@@ -32,17 +32,28 @@ def check_agreement(case, values: dict[str, list[float]]) -> None:
 
 
 def summarize(
-    name: str, unit: str, values: dict[str, list[float]], goals: dict, flops: int = 0, fma_rate: float | None = None
+    name: str,
+    unit: str,
+    values: dict[str, list[float]],
+    goals: dict,
+    ours: str = OURS,
+    flops: int = 0,
+    fma_rate: float | None = None,
+    floor: float | None = None,
 ) -> dict:
-    """One line: medians over the rounds; a ratio (theirs / ours) is the median of the ratios within a round."""
+    """One line: medians over the rounds; a ratio (theirs / ours) is the median of the ratios within a round.
+
+    floor: the least seconds possible; "floor_share" is their share of ours.
+    """
     ratios = {
-        peer: [theirs / ours for theirs, ours in zip(theirs_all, values[OURS], strict=True)]
+        peer: [theirs / mine for theirs, mine in zip(theirs_all, values[ours], strict=True)]
         for peer, theirs_all in values.items()
-        if peer != OURS
+        if peer != ours
     }
     line = {
         "name": name,
         "unit": unit,
+        "ours": ours,
         "median": {peer: _short(median(v)) for peer, v in values.items()},
         "ratio": {peer: _short(median(v)) for peer, v in ratios.items()},
         "range": {peer: [_short(min(v)), _short(max(v))] for peer, v in ratios.items()},
@@ -50,18 +61,25 @@ def summarize(
     if flops:
         line["flops"] = flops
         if fma_rate:
-            line["share"] = _short(flops / line["median"][OURS] / fma_rate)
+            line["share"] = _short(flops / line["median"][ours] / fma_rate)
+    if floor:
+        line |= {"floor": _short(floor), "floor_share": _short(floor / line["median"][ours])}
     if goals:
         line["goals"] = goals
         line["missed"] = [what for what, goal in goals.items() if _misses(line, what, goal)]
     return line
 
 
+def ours_of(line: dict) -> float | None:
+    """The median of ours, None where it was not measured."""
+    return line.get("median", {}).get(line.get("ours", OURS))
+
+
 def _misses(line: dict, what: str, goal: float) -> bool:
     if what == "limit":
-        return line["median"][OURS] > goal
-    if what == "peak":
-        return line.get("share", goal) < goal
+        return ours_of(line) > goal
+    if what in ("peak", "floor"):
+        return line.get("share" if what == "peak" else "floor_share", goal) < goal
     return _ratio(line, what) < goal
 
 
@@ -117,24 +135,28 @@ def _commit() -> str | None:
     return commit.stdout.strip() + ("+" if dirty.stdout else "")
 
 
-def header(names: list[str]) -> str:
-    others = [name for name in names if name != OURS]
-    return f"{'':<34}{OURS:>10}" + "".join(f"{name:>11}{'ratio':>7}" for name in others)
+def header(names: list[str], ours: str = OURS) -> str:
+    others = [name for name in names if name != ours]
+    return f"{'':<34}{ours:>10}" + "".join(f"{name:>14}{'ratio':>7}" for name in others)
 
 
 def row(line: dict, names: list[str]) -> str:
     if "skipped" in line:
         return f"{line['name']:<34}  skipped: {line['skipped']}"
-    text = f"{line['name']:<34}{amount(line['median'][OURS], line['unit']):>10}"
+    text = f"{line['name']:<34}{amount(ours_of(line), line['unit']):>10}"
     for name in names:
         if name in line["ratio"]:
-            text += f"{amount(line['median'][name], line['unit']):>11}{line['ratio'][name]:>7.2f}"
-        elif name != OURS:
-            text += " " * 18
+            text += f"{amount(line['median'][name], line['unit']):>14}{line['ratio'][name]:>7.2f}"
+        elif name != line["ours"]:
+            text += " " * 21
     if "flops" in line:
-        text += f"{line['flops'] / line['median'][OURS] / 1e9:>8.1f} GFLOP/s"
+        text += f"{line['flops'] / ours_of(line) / 1e9:>8.1f} GFLOP/s"
     if "share" in line:
         text += f" {line['share']:.0%} of peak"
+    if "floor_share" in line:
+        text += f" {line['floor_share']:.0%} of floor"
+    for peer, reason in line.get("unable", {}).items():
+        text += f"  ({peer} left out: {reason})"
     if "processors_busy_otherwise" in line:
         text += f"  (other programs kept {line['processors_busy_otherwise']:.2f} processors busy)"
     return text + "".join(f"  !{goal_text(what, line['goals'][what])}" for what in line.get("missed", ()))

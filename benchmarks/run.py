@@ -69,31 +69,37 @@ class Run:
             return {"skipped": "no Fashion-MNIST files in the folder $TAPEGRAD_DATA"}
         needed = [peer for peer in self.names if any(peer in case.peers for case in cases)]
         self.pool.get(needed)
-        fma_rate = None
-        if any("peak" in case.goals for case in cases):
-            fma_rate = machine.rates(self.options.threads).get(f"fma {self.options.threads}")
-        print(report.header(needed), flush=True)
+        rates = {}
+        if group.floor or any("peak" in case.goals for case in cases):
+            sizes = tuple(case.adam_bytes for case in cases) if group.floor else ()
+            rates = machine.rates(self.options.threads, sizes)
+        print(report.header(needed, group.ours), flush=True)
         lines = []
         for case in cases:
-            lines.append(self.line(name, group, case, fma_rate))
+            lines.append(self.line(name, group, case, rates))
             print(report.row(lines[-1], needed), flush=True)
         for worker in self.pool.workers.values():
             worker.ask("unload")
-        return ({"fma_rate": fma_rate} if fma_rate else {}) | report.finish_group(group, lines)
+        return ({"rates": rates} if rates else {}) | report.finish_group(group, lines)
 
-    def line(self, name: str, group: Group, case, fma_rate: float | None) -> dict:
+    def line(self, name: str, group: Group, case, rates: dict[str, float]) -> dict:
         """Loads `case` everywhere, compares what the peers compute, and times it."""
         workers = self.pool.get(self.peers_of(case))
         answers = {w.peer: w.ask("load", group=name, case=case.name) for w in workers}
-        if "lacks" in answers[OURS]:
-            return {"name": case.name, "skipped": answers[OURS]["lacks"]}
-        workers = [w for w in workers if "check" in answers[w.peer]]
+        unable = {peer: answer["lacks"] for peer, answer in answers.items() if "lacks" in answer}
+        if group.ours in unable:
+            return {"name": case.name, "skipped": unable[group.ours]}
+        workers = [w for w in workers if w.peer not in unable]
         report.check_agreement(case, {w.peer: answers[w.peer]["check"] for w in workers})
         seconds = 0.02 if self.options.quick else self.options.seconds or group.seconds
         begin, foreign = time.perf_counter(), self.foreign_seconds()
         times = self.pool.take_turns(workers, self.rounds(group), seconds)
         busy = (self.foreign_seconds() - foreign) / (time.perf_counter() - begin)
-        line = report.summarize(case.name, "s", times, case.goals, getattr(case, "flops", 0), fma_rate)
+        floor = machine.floor(case, rates, self.options.threads) if group.floor and rates else None
+        fma_rate = None if group.floor else rates.get(f"fma {self.options.threads}")
+        flops = getattr(case, "flops", 0)
+        line = report.summarize(case.name, "s", times, case.goals, group.ours, flops, fma_rate, floor)
+        line |= {"unable": unable} if unable else {}
         return line | ({"processors_busy_otherwise": round(busy, 2)} if busy > FOREIGN_LOAD else {})
 
     def memory(self, name: str, group: Group) -> dict:
@@ -110,6 +116,22 @@ class Run:
             lines.append(report.summarize(case.name, "bytes", values, case.goals))
             print(report.header(list(values)))
             print(report.row(lines[-1], list(values)), flush=True)
+        return report.finish_group(group, lines)
+
+    def capture(self, name: str, group: Group) -> dict:
+        """Seconds and peak bytes of each case."""
+        (worker,) = self.pool.get([group.ours])
+        lines = []
+        print(report.header([group.ours, OURS], group.ours))
+        for case in self.cases(group):
+            answer = worker.ask("capture", group=name, case=case.name, rounds=self.rounds(group))
+            seconds = {group.ours: answer.pop("seconds")}
+            for line in (
+                report.summarize(case.name, "s", seconds, {"limit": case.limit}, group.ours),
+                report.summarize(f"{case.name}, memory", "bytes", answer, case.goals, group.ours),
+            ):
+                lines.append(line)
+                print(report.row(line, [OURS]), flush=True)
         return report.finish_group(group, lines)
 
     def imports(self, name: str, group: Group) -> dict:
@@ -129,15 +151,15 @@ class Run:
 
 
 def chosen_peers(wanted: str | None) -> list[str]:
-    """tapegrad must be there; the others are left out when they are not installed, unless asked for."""
+    """tapegrad must be there, also replayed; the others are left out when they are not installed, unless asked for."""
     names = wanted.split(",") if wanted else list(peers.MODULES)
     unknown = [name for name in names if name not in peers.MODULES]
     if unknown:
         raise SystemExit(f"no peer {', '.join(unknown)}; there are {', '.join(peers.MODULES)}")
-    names = [name for name in peers.MODULES if name in names or name == OURS]
-    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    names = [name for name in peers.MODULES if name in names or peers.PACKAGES[name] == OURS]
+    missing = [name for name in names if importlib.util.find_spec(peers.PACKAGES[name]) is None]
     for name in missing:
-        if wanted or name == OURS:
+        if wanted or peers.PACKAGES[name] == OURS:
             raise SystemExit(f"{name} is not installed")
         print(f"{name} is not installed: left out", file=sys.stderr)
     return [name for name in names if name not in missing]

@@ -9,7 +9,7 @@ from statistics import geometric_mean
 
 from cases import GROUPS, STEPS_ADAM
 from peers import LABELS
-from report import OURS, amount, goal_text
+from report import OURS, amount, goal_text, ours_of
 
 BEGIN, END = "<!-- benchmark table: begin -->", "<!-- benchmark table: end -->"
 SUMMARIZED = ("calls", "elementwise", "reductions", "gemm", "steps-sgd", "epoch")
@@ -29,22 +29,28 @@ def update(readme: Path, results: Path) -> None:
 def readme_tables(groups: dict[str, dict]) -> str:
     parts = []
     if steps := groups.get("steps-adam"):
-        parts.append(steps_table(steps))
+        parts.append(steps_table(steps, ("numpy", "sklearn", "torch", "jax")))
+    if steps := groups.get("steps-replay"):
+        parts.append(steps_table(steps, ("jax", "torch_compile", "torch", "numpy", "tapegrad")))
     if summary := summary_table(groups):
         parts.append(summary)
     parts += [text for text in (size_text(groups),) if text]
     return "\n\n".join([*parts, f"Measured on {heading(groups)}."])
 
 
-def steps_table(group: dict) -> str:
-    others = list(group["mean_ratio"])
+def steps_table(group: dict, order: tuple[str, ...]) -> str:
+    """The time of ours, its share of the floor where that was measured, and the ratios to the others."""
+    others = [peer for peer in order if peer in group["mean_ratio"]]
     batches = {case.name: case.batch for case in STEPS_ADAM}
-    rows = [
-        [line["name"], str(batches[line["name"]]), amount(line["median"][OURS], "s"), *_ratios(line["ratio"], others)]
-        for line in group["lines"]
-    ]
-    rows.append(["geometric mean", "", "", *_ratios(group["mean_ratio"], others)])
-    return table(["training step", "batch", OURS, *(LABELS[p] for p in others)], rows)
+    lines = [line for line in group["lines"] if "median" in line]
+    floor = any("floor" in line for line in lines)
+    rows = []
+    for line in lines:
+        cells = [line["name"], str(batches[line["name"]]), amount(ours_of(line), "s")]
+        rows.append([*cells, *_share(line, "floor_share") * floor, *_ratios(line["ratio"], others)])
+    rows.append(["geometric mean", "", "", *[""] * floor, *_ratios(group["mean_ratio"], others)])
+    ours = LABELS[lines[0].get("ours", OURS)] if lines else ""
+    return table(["training step", "batch", ours, *["of floor"] * floor, *(LABELS[p] for p in others)], rows)
 
 
 def summary_table(groups: dict[str, dict]) -> str:
@@ -73,6 +79,9 @@ def size_text(groups: dict[str, dict]) -> str:
             others = [p for p in ("torch", "jax") if p in line["median"]]
             values = [f"{LABELS[p]} {amount(line['median'][p], line['unit'])}" for p in (OURS, *others)]
             parts.append(f"{what}: {', '.join(values)}")
+    if captures := groups.get("capture", {}).get("lines"):
+        most = max(ours_of(line) for line in captures if line["unit"] == "s")
+        parts.append(f"capture of one of these steps: {amount(most, 's')} at most")
     if line := lines.get(("footprint", "wheel")):
         parts.append(f"wheel: {amount(line['median'][OURS], 'bytes')}")
     text = "; ".join(parts)
@@ -90,7 +99,7 @@ def heading(groups: dict[str, dict]) -> str:
 
 
 def all_tables(groups: dict[str, dict]) -> str:
-    """Every line; a goal that is missed stands in the last column."""
+    """Every line; a goal that is missed stands in the last column, and who could not take part."""
     parts = ["# Benchmark results", f"Measured on {heading(groups)}. A ratio is the other's time divided by ours."]
     for name in [*(n for n in GROUPS if n in groups), *(n for n in groups if n not in GROUPS)]:
         group = groups[name]
@@ -103,23 +112,26 @@ def all_tables(groups: dict[str, dict]) -> str:
 
 def group_table(group: dict) -> str:
     measured = [line for line in group["lines"] if "median" in line]
-    if measured and OURS not in measured[0]["median"]:
+    if measured and ours_of(measured[0]) is None:
         return table(["", "giga a second"], [[x["name"], f"{x['median']['machine'] / 1e9:.1f}"] for x in measured])
     others = [p for p in group["mean_ratio"] if p in LABELS]
-    rated, shared = (any(key in line for line in measured) for key in ("flops", "share"))
+    rated, shared, floored = (any(key in line for line in measured) for key in ("flops", "share", "floor_share"))
     rows = []
     for line in group["lines"]:
         if "skipped" in line:
             rows.append([line["name"], f"skipped: {line['skipped']}"])
             continue
-        cells = [line["name"], amount(line["median"][OURS], line["unit"]), *_ratios(line["ratio"], others)]
-        cells += [f"{line['flops'] / line['median'][OURS] / 1e9:.0f}" if "flops" in line else ""] if rated else []
-        cells += [f"{line['share']:.0%}" if "share" in line else ""] if shared else []
-        rows.append([*cells, ", ".join(goal_text(w, line["goals"][w]) for w in line.get("missed", ()))])
+        cells = [line["name"], amount(ours_of(line), line["unit"]), *_ratios(line["ratio"], others)]
+        cells += [f"{line['flops'] / ours_of(line) / 1e9:.0f}" if "flops" in line else ""] if rated else []
+        cells += _share(line, "share") * shared + _share(line, "floor_share") * floored
+        remarks = [goal_text(what, line["goals"][what]) for what in line.get("missed", ())]
+        remarks += [f"{LABELS[peer]} left out: {reason}" for peer, reason in line.get("unable", {}).items()]
+        rows.append([*cells, ", ".join(remarks)])
     if others:
         rows.append(["geometric mean", "", *_ratios(group["mean_ratio"], others)])
-    extra = ["GFLOP/s"] * rated + ["of peak"] * shared
-    return table(["", OURS, *(LABELS[p] for p in others), *extra, "missed"], rows)
+    extra = ["GFLOP/s"] * rated + ["of peak"] * shared + ["of floor"] * floored
+    ours = measured[0].get("ours", OURS) if measured else OURS
+    return table(["", LABELS[ours], *(LABELS[p] for p in others), *extra, "missed"], rows)
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -130,3 +142,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def _ratios(ratios: dict[str, float], others: list[str]) -> list[str]:
     return [f"{ratios[p]:.2f}" if p in ratios else "" for p in others]
+
+
+def _share(line: dict, key: str) -> list[str]:
+    return [f"{line[key]:.0%}" if key in line else ""]

@@ -4,6 +4,8 @@
 {"do": "load", "group": G, "case": C}             -> {"check": [...]} for comparison, or {"lacks": WHAT}
 {"do": "slice", "seconds": S}                     -> {"seconds": per run, "runs": N}
 {"do": "memory", "group": G, "case": C}           -> {"bytes": rise of the peak resident memory}
+{"do": "capture", "group": G, "case": C, "rounds": N}
+    -> {"seconds": [of a call that captures, less those of an eager step], PEER: [peak bytes of its step], ...}
 {"do": "unload"}                                  -> {}
 """
 
@@ -140,12 +142,17 @@ class Service:
         line = case_named(group, case)
         try:
             self.bench = Bench(self.KINDS[type(line)](self.peer, line))
-        except AttributeError as error:
+        except (AttributeError, peers.Unable) as error:
             return {"lacks": str(error)}
         return {"check": [float(value) for value in self.bench.values]}
 
     def slice(self, seconds: float) -> dict[str, float]:
         return self.bench.slice(seconds)
+
+    def capture(self, group: str, case: str, rounds: int) -> dict[str, list[float]]:
+        self.bench = None
+        step = case_named(group, case).step
+        return self.peer.capture(step, data.make_data(step), rounds)
 
     def memory(self, group: str, case: str) -> dict[str, int]:
         """A small net is trained first, for what a library sets up once."""

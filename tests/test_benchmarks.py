@@ -78,3 +78,61 @@ def test_expressions_agree_with_numpy(group):
         "*1e3*,32x*",
     )
     assert "geometric mean" in out
+
+
+def quick(path, group, case, peers):
+    """The one line of a group's case, from the JSON."""
+    options = ["--quick", "--rounds", 1, "--seconds", 0, "--threads", 1, "--group", group, "--cases", case]
+    run("run.py", *options, "--peers", peers, "--json", path)
+    return json.loads(path.read_text())[group]["lines"]
+
+
+def test_replayed_steps_agree_with_numpy(tmp_path):
+    (line,) = quick(tmp_path / "result.json", "steps-replay", "2-16-16-2", "numpy,tapegrad")
+    assert line["ours"] == "replay"
+    assert line["ratio"].keys() == {"numpy", "tapegrad"}
+    assert line["median"]["replay"] > 0
+
+
+@pytest.mark.parametrize(("peer", "package"), [("torch_compile", "torch"), ("jax", "jax")])
+def test_compiled_peers_agree_with_ours(tmp_path, peer, package):
+    pytest.importorskip(package)
+    (line,) = quick(tmp_path / "result.json", "steps-replay", "2-16-16-2", peer)
+    if peer in line.get("unable", {}):
+        pytest.skip(line["unable"][peer])
+    assert line["ratio"].keys() == {peer, "tapegrad"}
+
+
+def test_capture(tmp_path):
+    seconds, memory = quick(tmp_path / "result.json", "capture", "2-16-16-2", "tapegrad")
+    assert (seconds["unit"], memory["unit"]) == ("s", "bytes")
+    assert memory["median"]["replay"] > 0
+
+
+def tables_of(groups, tmp_path):
+    results, readme = tmp_path / "results.json", tmp_path / "README.md"
+    results.write_text(json.dumps(groups))
+    readme.write_text("<!-- benchmark table: begin -->\n<!-- benchmark table: end -->\n")
+    code = f"import tables; from pathlib import Path; tables.update(Path({str(readme)!r}), Path({str(results)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=BENCHMARKS, env=ENVIRONMENT, timeout=60)
+    return readme.read_text(), results.with_suffix(".md").read_text()
+
+
+def test_table_of_replay(tmp_path):
+    line = {
+        "name": "784-10",
+        "unit": "s",
+        "ours": "replay",
+        "median": {"replay": 1e-3, "jax": 2e-3},
+        "ratio": {"jax": 2.0},
+        "floor": 8e-4,
+        "floor_share": 0.8,
+        "goals": {"jax": 3},
+        "missed": ["jax"],
+        "unable": {"torch_compile": "no compiler"},
+    }
+    head = {"versions": {}, "isa": "avx2", "cpu": "C", "threads": 1, "date": "2026-01-01T00:00", "commit": "c"}
+    readme, every = tables_of({"steps-replay": head | {"mean_ratio": {"jax": 2.0}, "lines": [line]}}, tmp_path)
+    assert "| training step | batch | tapegrad, replayed | of floor | JAX (jit) |" in readme
+    assert "| 784-10 | 256 | 1 ms | 80% | 2.00 |" in readme
+    assert "jax>=3, torch.compile left out: no compiler |" in every

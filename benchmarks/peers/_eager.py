@@ -37,14 +37,14 @@ class Step:
             self.optimizer = torch.optim.SGD(params, lr=rate, momentum=MOMENTUM, **self.fused)
 
     def step(self) -> None:
-        self.train(self.x, self.y)
+        self.last_loss = self.train(self.x, self.y)
 
-    def train(self, x, y) -> None:
+    def train(self, x, y):
         self.optimizer.zero_grad()
         loss = self.criterion(self.model(x), y)
         loss.backward()
         self.optimizer.step()
-        self.last_loss = loss
+        return loss
 
     def loss(self) -> float:
         return self.last_loss.item()
@@ -73,8 +73,7 @@ class EpochOfSteps:
     def loop(self) -> float:
         total = 0.0
         for x, y in self.loader if self.way == "loader" else self.slices():
-            self.step.train(x, y)
-            total += self.step.loss() * len(y)
+            total += self.step.train(x, y).item() * len(y)
         return total / len(self.y)
 
     def slices(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cases import BETA1, BETA2, EPSILON, LEARNING_RATES, MOMENTUM, TrainStep
+from cases import BETA1, BETA2, EPSILON, LEARNING_RATES, MOMENTUM, Epoch, TrainStep
 from data import TrainData
 
 
@@ -62,7 +62,11 @@ class Step:
         self.state = (zeros(), zeros(), jnp.zeros((), jnp.float32)) if self.adam else zeros()
 
     def step(self) -> None:
-        self.params, self.state, self.last_loss = self.compiled(self.params, self.state, self.x, self.y)
+        self.train(self.x, self.y)
+
+    def train(self, x, y):
+        self.params, self.state, self.last_loss = self.compiled(self.params, self.state, x, y)
+        return self.last_loss
 
     def loss(self) -> float:
         return float(self.last_loss)
@@ -71,5 +75,27 @@ class Step:
         jax.block_until_ready((self.params, self.state, self.last_loss))
 
 
+class EpochOfSteps:
+    """A loop over batches that were made, in shuffled order, before the time is taken; losses are read at the end."""
+
+    def __init__(self, step: Step, x: np.ndarray, y: np.ndarray, batch: int) -> None:
+        self.step = step
+        starts = range(0, len(y), batch)
+        self.batches = [(jnp.asarray(x[i : i + batch]), jnp.asarray(y[i : i + batch], jnp.int32)) for i in starts]
+        self.counts = [len(y) for _, y in self.batches]
+
+    def reset(self) -> None:
+        self.step.reset()
+
+    def run(self) -> float:
+        losses = [self.step.train(x, y) for x, y in self.batches]
+        self.step.wait()
+        return float(np.average(jax.device_get(losses), weights=self.counts))
+
+
 def train_step(case: TrainStep, data: TrainData) -> Step:
     return Step(case, data)
+
+
+def epoch(case: Epoch, data: TrainData, x: np.ndarray, y: np.ndarray) -> EpochOfSteps:
+    return EpochOfSteps(Step(case.step, data), x, y, case.step.batch)
