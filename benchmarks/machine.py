@@ -28,9 +28,8 @@ def rates(threads: int, sizes: tuple[int, ...] = ()) -> dict[str, float]:
         source = Path(__file__).with_name("peak.cpp")
         flags = ["-O3", "-march=native", "-ffp-contract=fast", "-std=c++17", "-pthread"]
         subprocess.run([compiler, *flags, str(source), "-o", str(program)], check=True)
-        answer = subprocess.run(
-            [str(program), str(threads), *map(str, sizes)], capture_output=True, text=True, check=True
-        ).stdout
+        command = [str(program), *map(str, (threads, *sizes))]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return json.loads(answer)
 
 

@@ -16,7 +16,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(tapegrad.__file__).parents[1]
 
 def run(program, *arguments):
     command = [sys.executable, str(BENCHMARKS / program), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
