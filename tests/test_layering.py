@@ -117,9 +117,10 @@ def test_isa_objects_export_their_table_alone(level, tmp_path):
 LAYERS = {
     "_core": 0,
     "_data": 1, "_grad_mode": 1, "_threads": 1, "_repr": 1, "_values_indices": 1, "autograd": 1,
+    "_explain_names": 1,
     "utils": 1, "nn": 1,
     "optim": 2, "datasets": 2, "checkpoint": 2, "tables": 2, "_history": 2, "_metrics": 2, "callbacks": 2,
-    "profiler": 2,
+    "profiler": 2, "_explain": 2, "_program_graph": 2,
     "_compile": 3, "fit": 3,
     "_cli_data": 4, "_cli_model": 4, "_cli_predict": 4, "_cli_train": 4, "cli": 4, "sklearn": 4, "examples": 4,
     "__main__": 5, "__init__": 5,

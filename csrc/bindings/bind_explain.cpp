@@ -1,4 +1,6 @@
 // A program as plain numbers and texts, for python/tapegrad/_explain.py.
+#include <algorithm>
+
 #include "bindings/convert.h"
 #include "bindings/explain.h"
 #include "ops/work.h"
@@ -10,9 +12,10 @@ namespace tg {
 namespace {
 
 template <class T>
-py::list ints(const T& numbers) {
-  py::list out;
-  for (const auto n : numbers) out.append(n);
+py::tuple ints(const T& numbers) {
+  py::tuple out(std::size(numbers));
+  Py_ssize_t i = 0;
+  for (const auto n : numbers) PyTuple_SET_ITEM(out.ptr(), i++, PyLong_FromLongLong(n));
   return out;
 }
 
@@ -25,6 +28,19 @@ py::list each(const std::vector<T>& items, F&& f) {
   }
   return out;
 }
+
+// Many objects are made that stay: looking for cycles among them again and again would take most of the time.
+class GcPause {
+ public:
+  GcPause() : was_on_(PyGC_Disable()) {}
+  ~GcPause() {
+    if (was_on_) PyGC_Enable();
+  }
+  GcPause(const GcPause&) = delete;
+
+ private:
+  bool was_on_;
+};
 
 intptr_t address(const void* data) { return reinterpret_cast<intptr_t>(data); }
 
@@ -64,23 +80,28 @@ py::tuple of_value(const Value& v) {
 // (value, offset in bytes, dtype, shape, strides or None where contiguous)
 py::tuple of_slot(const Slot& s) {
   const Tensor& t = s.tensor;
-  const py::object strides = t.contiguous() ? py::none() : py::object(py::tuple(ints(t.strides())));
-  return py::make_tuple(s.value, s.offset, name(t.dtype()), py::tuple(ints(t.shape())), strides);
+  const py::object strides = t.contiguous() ? py::none() : py::object(ints(t.strides()));
+  return py::make_tuple(s.value, s.offset, name(t.dtype()), ints(t.shape()), strides);
 }
 
 }  // namespace
 
 py::dict explain(const Program& p) {
-  const auto instructions = [&](const std::vector<Instruction>& list) {
+  const GcPause pause;
+  const auto list_of = [&](const std::vector<Instruction>& list) {
     return each(list, [&](const Instruction& i) { return of_instruction(p, i); });
   };
-  return py::dict("captured"_a = instructions(p.captured), "instructions"_a = instructions(p.instructions),
+  const bool same = std::equal(
+      p.captured.begin(), p.captured.end(), p.instructions.begin(), p.instructions.end(),
+      [](const Instruction& a, const Instruction& b) { return a.op == b.op && a.in == b.in && a.out == b.out; });
+  const py::list instructions = list_of(p.instructions);
+  return py::dict("captured"_a = same ? instructions : list_of(p.captured), "instructions"_a = instructions,
                   "values"_a = each(p.values, of_value), "slots"_a = each(p.slots, of_slot),
                   "outputs"_a = each(p.outputs, [](const Output& o) { return py::make_tuple(o.argument, o.slot); }),
                   "gradients"_a = each(
                       p.gradients, [](const LeafGradient& g) { return py::make_tuple(address(g.leaf->data), g.slot); }),
                   "parts"_a = each(p.parts, [](const BackwardPart& b) { return py::make_tuple(b.output, b.gradient); }),
-                  "arena_bytes"_a = p.arena_bytes);
+                  "captured_values"_a = ints(p.captured_values), "arena_bytes"_a = p.arena_bytes);
 }
 
 }  // namespace tg

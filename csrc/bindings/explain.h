@@ -7,7 +7,7 @@
 namespace tg {
 
 // {name: ...} with the program's instructions (before and after the plan), values, slots, outputs and gradients as
-// tuples of numbers and texts.
+// tuples of numbers and texts; one list for both where the plan has changed nothing.
 pybind11::dict explain(const Program& program);
 
 }  // namespace tg

@@ -318,6 +318,7 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
   stop();
   if (!problem->empty()) return nullptr;
   program_->captured = program_->instructions;
+  for (const Slot& s : program_->slots) program_->captured_values.push_back(s.value);
   for (Tensor& t : program_->arguments) {  // only what fits() compares
     const Tensor held = t;
     t = Tensor(Ref<TensorImpl>(new TensorImpl(held.shape(), held.strides(), held.dtype())));

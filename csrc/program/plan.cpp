@@ -164,12 +164,13 @@ void share_common_subexpressions(Program& p) {
     }
     const auto [found, fresh] = known.try_emplace(h, Known{i, versions});
     if (fresh) continue;
-    const Instruction& y = p.instructions[found->second.instruction];
+    Instruction& y = p.instructions[found->second.instruction];
     const bool same =
         y.op == x.op && y.in.size() == x.in.size() && versions == found->second.versions && same_attrs(x, y) &&
         std::equal(x.in.begin(), x.in.end(), y.in.begin(), [&](int a, int b) { return same_slot(p, a, b); });
     if (!same) continue;
     for (size_t k = 0; k < x.out.size(); ++k) replace_value(p, value_of(p, x.out[k]), value_of(p, y.out[k]));
+    y.stands_for(x);
     x.op = nullptr;
   }
   remove_empty(p);

@@ -101,7 +101,9 @@ class Program : public std::enable_shared_from_this<Program> {
   std::vector<Value> values;
   std::vector<Slot> slots;
   std::vector<Instruction> instructions;
-  std::vector<Instruction> captured;  // the instructions before the plan
+  // As they were before the plan: the instructions, and the value of each slot.
+  std::vector<Instruction> captured;
+  std::vector<int> captured_values;
   std::vector<LeafGradient> gradients;
   std::vector<Output> outputs;
   std::vector<BackwardPart> parts;

@@ -73,7 +73,7 @@ class Compiled:
         from ._explain import Explanation, ProgramView
 
         programs = [
-            ProgramView(captured.program, self._function, captured._held, captured._used, bool(key[-1] & 1))
+            ProgramView(captured.program, self._function, captured._held[0], captured._used, bool(key[-1] & 1))
             for key, known in self._programs.items()
             for captured in known or ()
         ]

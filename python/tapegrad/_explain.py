@@ -1,14 +1,16 @@
 """What a compiled function runs: its instructions before and after planning, what they compute, move and keep."""
 
-import inspect
 from collections import Counter
 from dataclasses import dataclass
+from heapq import nlargest
 from html import escape
+from itertools import chain
 from os.path import basename
 from struct import unpack
 from typing import NamedTuple
 
 from . import _core
+from ._explain_names import arguments, tensors_by_address
 
 _ROWS = 60  # of a list of instructions that are printed
 _LAST = 10  # of them from its end
@@ -88,93 +90,96 @@ class ProgramView:
         raw = program.explain()
         self.grad_mode = grad_mode
         self.arena_bytes = raw["arena_bytes"]
-        self.name = getattr(function, "__name__", type(function).__name__)
-        self._values = [_Value(*v) for v in raw["values"]]
-        self._slots = [_Slot(*s) for s in raw["slots"]]
-        self._planned = [_Raw(*i) for i in raw["instructions"]]
-        self._captured = [_Raw(*i) for i in raw["captured"]]
+        self.name = _printable(getattr(function, "__name__", type(function).__name__))
+        self._values = _columns(_Value, raw["values"])
+        self._slots = _columns(_Slot, raw["slots"])
+        self._planned = _columns(_Raw, raw["instructions"])
+        self.changed = raw["captured"] is not raw["instructions"]  # by the plan
+        self._captured = _columns(_Raw, raw["captured"]) if self.changed else self._planned
+        self._captured_values = raw["captured_values"]  # of each slot
         self._outputs = raw["outputs"]
-        self._arguments, self._signature = _arguments(function, *call)
-        self._addresses = _addresses(used)
+        self._arguments, self._signature = arguments(function, *call)
+        self._addresses = tensors_by_address(used)
         self._names = self._value_names(raw)
-        self._parts = {id(part): _parts(part, self._values, self._slots) for part in (self._captured, self._planned)}
+        lists = (self._captured, self._planned)[: 1 + self.changed]
+        self._parts = {id(part): _parts(part, self._values, self._slots) for part in lists}
 
     @property
     def instructions(self):
         """What a replay runs: a list of `Instruction`."""
-        return [self._instruction(self._planned, i) for i in range(len(self._planned))]
+        return [self._instruction(self._planned, i) for i in range(len(self))]
 
     @property
     def captured(self):
         """The same before planning, which is what an uncompiled run does."""
-        return [self._instruction(self._captured, i) for i in range(len(self._captured))]
+        return [self._instruction(self._captured, i) for i in range(len(self._captured.op))]
 
-    @property
-    def changed(self):
-        """Whether the plan changed anything."""
-        same = len(self._planned) == len(self._captured)
-        return not same or any(a[:3] != b[:3] for a, b in zip(self._planned, self._captured, strict=True))
+    def __len__(self):
+        return len(self._planned.op)
 
     @property
     def left_out(self):
         """The captured instructions that no instruction stands for."""
-        kept = {number for raw in self._planned for number in raw.stands_for}
-        return [number for number in range(len(self._captured)) if number not in kept]
+        kept = set(chain.from_iterable(self._planned.stands_for))
+        return [number for number in range(len(self._captured.op)) if number not in kept]
 
     @property
     def flops(self):
-        return sum(raw.flops for raw in self._planned)
+        return sum(self._planned.flops)
 
     @property
     def bytes(self):
-        return sum(raw.bytes for raw in self._planned)
+        return sum(self._planned.bytes)
 
     @property
     def inner_bytes(self):
         """All inner values together, as an uncompiled run allocates them."""
-        used = {self._slots[s].value for raw in self._captured for s in (*raw.inputs, *raw.written)}
-        return sum(self._values[v].bytes for v in used if self._values[v].kind == "inner")
+        slots = set(chain.from_iterable(chain(self._captured.inputs, self._captured.written)))
+        used = {self._captured_values[slot] for slot in slots}
+        return sum(self._values.bytes[v] for v in used if self._values.kind[v] == "inner")
 
     @property
     def state_bytes(self):
-        return sum(value.bytes for value in self._values if value.kind == "state")
+        return self._bytes_at("state", "arena")
 
     @property
     def output_bytes(self):
-        return self._bytes_at("output")
+        return self._bytes_at("inner", "output")
 
     @property
     def gradient_bytes(self):
         """What the run leaves in `.grad`, or hands to a backward pass outside."""
-        return self._bytes_at("gradient") + self._bytes_at("result")
+        return self._bytes_at("inner", "gradient") + self._bytes_at("inner", "result")
 
     def kind(self, value):
         """argument, state, constant, or inner: made by an instruction."""
-        return self._values[value].kind
+        return self._values.kind[value]
 
-    def _bytes_at(self, home):
-        return sum(value.bytes for value in self._values if value.kind == "inner" and value.home == home)
+    def _bytes_at(self, kind, home):
+        columns = zip(self._values.kind, self._values.home, self._values.bytes, strict=True)
+        return sum(size for *where, size in columns if where == [kind, home])
 
     def _value_names(self, raw):
         """Names of values that have one wherever a tensor lies over them."""
         names = {}
-        for number, value in enumerate(self._values):
-            if value.kind == "argument":
-                known = value.argument < len(self._arguments)
-                names[number] = self._arguments[value.argument] if known else "gradient"
-            elif value.kind == "constant":
+        for number, (kind, argument) in enumerate(zip(self._values.kind, self._values.argument, strict=True)):
+            if kind == "argument":
+                names[number] = self._arguments[argument] if argument < len(self._arguments) else "gradient"
+            elif kind == "constant":
                 names[number] = "constant"
         for address, slot in raw["gradients"]:
             if slot >= 0 and address in self._addresses:
-                names[self._slots[slot].value] = f"{self._addresses[address]}.grad"
+                names[self._slots.value[slot]] = f"{self._addresses[address]}.grad"
         for output, value in raw["parts"]:
             names[value] = f"gradient of output {output}"
         return names
 
-    def _operand(self, number):
-        """A slot as text."""
-        slot = self._slots[number]
-        value = self._values[slot.value]
+    def _operand(self, number, captured=False):
+        """A slot as text; over another value before planning where that has found two to be the same."""
+        slot = _row(self._slots, number)
+        if captured:
+            slot = slot._replace(value=self._captured_values[number])
+        value = _row(self._values, slot.value)
         name = self._names.get(slot.value, "")
         if value.kind == "state":
             name = self._addresses.get(value.address + slot.offset) or self._addresses.get(value.address) or "state"
@@ -183,15 +188,16 @@ class ProgramView:
             name = f"constant {unpack(_FORMATS[kind], value.constant)[0]:g}"
         layout = f" strides {slot.strides}" if slot.strides else ""
         layout += f" offset {size} B" if size else ""
-        return f"%{slot.value}{' ' * bool(name)}{name}: {kind} {slot.shape}{layout}"
+        return f"%{slot.value}{' ' * bool(name)}{_printable(name)}: {kind} {slot.shape}{layout}"
 
     def _instruction(self, of, number):
-        raw = of[number]
-        operands, results = ([self._operand(s) for s in slots] for slots in (raw.inputs, raw.written))
-        values = [{self._slots[s].value for s in slots} for slots in (raw.inputs, raw.written)]
+        raw = _row(of, number)
+        before = of is self._captured
+        operands, results = ([self._operand(s, before) for s in slots] for slots in (raw.inputs, raw.written))
+        values = [{self._slots.value[s] for s in slots} for slots in (raw.inputs, raw.written)]
         in_place = bool(values[0]) and values[1] <= values[0]
         part = self._parts[id(of)][number]
-        work = raw.flops, raw.bytes, part, raw.stands_for
+        work = raw.flops, raw.bytes, part, sorted(set(raw.stands_for))
         return Instruction(number, raw.op, operands, results, in_place, raw.file, raw.line, *work)
 
     def title(self):
@@ -210,33 +216,32 @@ class ProgramView:
         yield f"state: {_size(self.state_bytes)}"
         yield f"outputs: {_size(self.output_bytes)}; gradients: {_size(self.gradient_bytes)}"
         first = {}
-        for raw in self._planned:
-            for slot in raw.written:
-                first.setdefault(self._slots[slot].value, slot)
-        inner = [value for value in first if self._values[value].kind == "inner"]
-        inner.sort(key=lambda value: -self._values[value].bytes)
-        largest = [f"{self._operand(first[v])} {_size(self._values[v].bytes)}" for v in inner[:_LARGEST]]
+        for slot in chain.from_iterable(self._planned.written):
+            first.setdefault(self._slots.value[slot], slot)
+        inner = ((self._values.bytes[v], -v) for v in first if self._values.kind[v] == "inner")
+        largest = [f"{self._operand(first[-v])} {_size(size)}" for size, v in nlargest(_LARGEST, inner)]
         if largest:
             yield "largest: " + "; ".join(largest)
 
     def _lists(self):
         """(heading, instructions) of what is listed."""
-        count = len(self._captured)
+        count = len(self._captured.op)
         if not self.changed:
             yield f"{count} instructions, which the plan left as they were captured", self._captured
             return
         yield f"{count} captured instructions", self._captured
         left_out = self.left_out
-        without = f"; left out: {_some([str(n) for n in left_out], 20)}" if left_out else ""
-        yield f"{len(self._planned)} instructions after planning{without}", self._planned
+        without = f"; left out: {_ranges(left_out)}" if left_out else ""
+        yield f"{len(self)} instructions after planning{without}", self._planned
 
     def _rows(self, of):
         """Cells of the instructions that are shown; a text alone is a heading in between."""
-        files = Counter(basename(file) for file in {raw.file for raw in of if raw.file})
-        head = len(of) if len(of) <= _ROWS else _ROWS - _LAST
+        files = Counter(basename(file) for file in set(of.file) if file)
+        count = len(of.op)
+        head = count if count <= _ROWS else _ROWS - _LAST
         part = None
-        for number in [*range(head), *range(max(head, len(of) - _LAST), len(of))]:
-            if number == len(of) - _LAST and number > head:
+        for number in [*range(head), *range(max(head, count - _LAST), count)]:
+            if number == count - _LAST and number > head:
                 yield f"... {number - head} more ..."
             instruction = self._instruction(of, number)
             if instruction.part != part:
@@ -244,13 +249,13 @@ class ProgramView:
                 yield part
             file = instruction.file or ""
             short = basename(file) if files[basename(file)] == 1 else file
-            group = of is self._planned and instruction.stands_for != [number]
+            group = self.changed and of is self._planned and instruction.stands_for != [number]
             yield (
                 str(number),
                 _count(instruction.flops),
                 _size(instruction.bytes),
                 f"{short}:{instruction.line}" if file else "",
-                "+".join(map(str, instruction.stands_for)) if group else "",
+                _ranges(instruction.stands_for) if group else "",
                 instruction.text(_OPERANDS),
             )
 
@@ -276,7 +281,7 @@ class ProgramView:
         parts += [f"<li>{escape(line)}</li>" for line in self._summary()]
         parts.append("</ul>")
         for heading, of in self._lists():
-            parts.append(f"<details open><summary>{escape(heading)}</summary><table><tr>")
+            parts.append(f'<details open=""><summary>{escape(heading)}</summary><table><tr>')
             parts += [f"<th>{cell}</th>" for cell in _HEADER]
             parts.append("</tr>")
             for row in self._rows(of):
@@ -304,9 +309,34 @@ class Explanation:
         return "".join(p._repr_html_() for p in self.programs) or f"<p>{escape(self._empty)}</p>"
 
 
-def _some(texts, most):
+def _columns(kind, rows):
+    """Rows as a tuple of columns: few objects, however many rows."""
+    return kind(*zip(*rows, strict=True)) if rows else kind(*[()] * len(kind._fields))
+
+
+def _row(columns, number):
+    return type(columns)(*[column[number] for column in columns])
+
+
+def _some(texts, most, between=", "):
     more = len(texts) - most if most is not None else 0
-    return ", ".join(texts) if more <= 0 else ", ".join([*texts[:most], f"{more} more"])
+    return between.join(texts if more <= 0 else [*texts[:most], f"{more} more"])
+
+
+def _printable(text):
+    """Without the characters that XML does not have."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _ranges(numbers):
+    """Ascending numbers as `3+5-8`."""
+    runs = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return _some([str(a) if a == b else f"{a}-{b}" for a, b in runs], _OPERANDS, "+")
 
 
 def _amount(number, step, units):
@@ -326,72 +356,13 @@ def _size(number):
 
 def _parts(instructions, values, slots):
     """Which part of a training step each instruction belongs to."""
-
-    def changes_state(raw):
-        return raw.optimizer or any(values[slots[s].value].kind == "state" for s in raw.written)
-
-    last = max((i for i, raw in enumerate(instructions) if raw.backward), default=len(instructions))
-    updates = any(changes_state(raw) for raw in instructions[last + 1 :])
-    parts = []
-    for i, raw in enumerate(instructions):
-        behind = raw.optimizer or (updates and i > last)
-        parts.append("optimizer" if behind else "backward" if raw.backward else "forward")
-    return parts
-
-
-def _addresses(used):
-    """The names of parameters, buffers and optimizer state by where they lie in memory."""
-    modules = [one for one in used if hasattr(one, "named_parameters")]
-    inner = {id(part) for module in modules for part in module.modules() if part is not module}
-    roots = [module for module in modules if id(module) not in inner]
-    kinds = Counter(type(root).__name__ for root in roots)
-    names = {}
-    for number, root in enumerate(roots):
-        kind = type(root).__name__
-        prefix = "" if len(roots) == 1 else kind if kinds[kind] == 1 else f"{kind}{number}"
-        for named in (root.named_parameters(prefix=prefix), root.named_buffers(prefix=prefix)):
-            for name, tensor in named:
-                names.setdefault(tensor.data_ptr(), name)
-    for optimizer in used:
-        for group in getattr(optimizer, "param_groups", ()):
-            _name_state(names, optimizer, group)
-    return names
-
-
-def _name_state(names, optimizer, group):
-    given = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
-    for param, name in zip(group["params"], given, strict=True):
-        name = names.setdefault(param.data_ptr(), name)
-        for key, state in optimizer.state.get(param, {}).items():
-            if isinstance(state, _core.Tensor):  # one that several parameters share has no parameter's name
-                shared = state.data_ptr() in names
-                names[state.data_ptr()] = key if shared else f"{name}.{key}"
-
-
-def _arguments(function, args, kwargs):
-    """The names of a call's tensors, in the order in which the extension sorts them, and the call as text."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-        given = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):  # a callable that does not tell
-        given = []
-    given = [*given[: len(args)], *(f"argument {i}" for i in range(len(given), len(args)))]
-    names, texts = [], []
-
-    def add(name, value):
-        if isinstance(value, _core.Tensor):
-            names.append(name)
-            texts.append(f"{name}: {str(value.dtype).rpartition('.')[2]} {tuple(value.shape)}")
-        elif type(value) in (tuple, list):
-            for i, item in enumerate(value):
-                add(f"{name}[{i}]", item)
-        elif type(value) is dict:
-            for key, item in value.items():
-                add(f"{name}[{key!r}]", item)
-        else:
-            text = repr(value) if isinstance(value, (int, float, str, type(None))) else type(value).__name__
-            texts.append(f"{name}={text if len(text) < 30 else text[:26] + '...'}")
-
-    for name, value in [*zip(given, args, strict=True), *kwargs.items()]:
-        add(name, value)
-    return names, ", ".join(texts)
+    changes = [
+        optimizer or any(values.kind[slots.value[s]] == "state" for s in written)
+        for optimizer, written in zip(instructions.optimizer, instructions.written, strict=True)
+    ]
+    last = max((i for i, backward in enumerate(instructions.backward) if backward), default=len(changes))
+    updates = any(changes[last + 1 :])
+    return [
+        "optimizer" if optimizer or (updates and i > last) else "backward" if backward else "forward"
+        for i, (optimizer, backward) in enumerate(zip(instructions.optimizer, instructions.backward, strict=True))
+    ]

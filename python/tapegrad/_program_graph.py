@@ -17,7 +17,9 @@ _SHOWN = {"argument": "argument", "state": "parameter or state", "forward": "val
 _FONT = 'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11"'
 _CHAR, _LINE, _PAD = 6.7, 14, 6  # of the font, in px
 _GAP, _LANE, _BETWEEN = 14, 6, 34  # between boxes, between lines, between layers
-_SWEEPS = 8  # over the layers, to order and place what is in them
+_STRAIGHT = 8  # how much more than a box the rest of a line pulls at a piece of it
+_TOGETHER = 6  # values from outside that an instruction has in boxes of their own
+_SWEEPS = 10  # over the layers, to order and place what is in them
 
 
 @dataclass
@@ -28,7 +30,7 @@ class _Node:
     part: str
     kind: str = "op"
     text: str = ""
-    sources: list = field(default_factory=list)  # (number of a node, kind of the line)
+    sources: dict = field(default_factory=dict)  # number of a node -> kind of the line
     layer: int = 0
 
 
@@ -36,25 +38,37 @@ def _graph(program):
     """Nodes in an order in which lines lead from earlier to later ones. Values from outside are there once a part."""
     nodes, writers, boxes = [], {}, {}
     for instruction in program.instructions:
-        node = _Node([instruction.op, *_shapes(instruction.results)], instruction.part, text=str(instruction))
+        node = _Node(
+            [instruction.op, *_some([_split(one)[2] for one in instruction.results], 2)],
+            instruction.part,
+            text=str(instruction),
+        )
+        outside = {}  # kind -> operands
         for operand in instruction.operands:
-            value, name, layout = _split(operand)
+            value = _split(operand)[0]
             if value in writers:
-                source = writers[value]
-                kind = nodes[source].part
-            elif (kind := program.kind(int(value[1:]))) in ("constant", "inner"):
-                continue  # a number, or memory that this very instruction fills
-            else:
-                source = boxes.get((value, node.part))
-                if source is None:
-                    source = boxes[value, node.part] = len(nodes)
-                    nodes.append(_Node([name or value, layout], node.part, kind, operand))
-            if all(known != source for known, _ in node.sources):
-                node.sources.append((source, kind))
+                node.sources[writers[value]] = nodes[writers[value]].part
+            elif (kind := program.kind(int(value[1:]))) in ("argument", "state"):
+                outside.setdefault(kind, []).append(operand)
+        for kind, operands in outside.items():
+            for group in [operands] if len(operands) > _TOGETHER else [[one] for one in operands]:
+                key = node.part, *map(_split, group)
+                if key not in boxes:
+                    boxes[key] = len(nodes)
+                    nodes.append(_box_of(group, node.part, kind))
+                node.sources[boxes[key]] = kind
         for result in instruction.results:
             writers[_split(result)[0]] = len(nodes)
         nodes.append(node)
     return nodes
+
+
+def _box_of(operands, part, kind):
+    """The node of a value from outside, or of many together."""
+    if len(operands) > 1:
+        return _Node(_some([": ".join(_split(one)[1:]) for one in operands], 3), part, kind, ", ".join(operands))
+    value, name, layout = _split(operands[0])
+    return _Node([name or value, layout], part, kind, operands[0])
 
 
 def _split(operand):
@@ -64,9 +78,8 @@ def _split(operand):
     return value, name, layout
 
 
-def _shapes(results):
-    texts = [_split(result)[2] for result in results]
-    return texts if len(texts) <= 2 else [texts[0], f"and {len(texts) - 1} more"]
+def _some(lines, most):
+    return lines if len(lines) <= most else [*lines[: most - 1], f"and {len(lines) - most + 1} more"]
 
 
 def to_dot(program):
@@ -85,7 +98,7 @@ def to_dot(program):
             lines.append(f"    n{i} [label={_quoted(*node.lines)}, tooltip={_quoted(node.text)}, {look}];")
         lines.append("  }")
     for i, node in enumerate(nodes):
-        lines += [f'  n{source} -> n{i} [color="{_LINES[kind]}"];' for source, kind in node.sources]
+        lines += [f'  n{source} -> n{i} [color="{_LINES[kind]}"];' for source, kind in node.sources.items()]
     return "\n".join([*lines, "}", ""])
 
 
@@ -105,14 +118,14 @@ class _Place:
 
 
 def _layers(nodes):
-    """(layers of places, the place of each node, the places of each line): longest paths, a line takes no step over a
+    """(layers of places, the place of each node, the places of each line): longest paths; a line takes no step over a
     layer without a place in it.
     """
     first = [len(nodes)] * len(nodes)
     for node in nodes:
         if node.kind == "op":
-            node.layer = 1 + max((nodes[s].layer for s, _ in node.sources if nodes[s].kind == "op"), default=0)
-            for s, _ in node.sources:
+            node.layer = 1 + max((nodes[s].layer for s in node.sources if nodes[s].kind == "op"), default=0)
+            for s in node.sources:
                 first[s] = min(first[s], node.layer)
     for i, node in enumerate(nodes):
         if node.kind != "op":
@@ -124,7 +137,7 @@ def _layers(nodes):
         layers[node.layer].append(places[-1])
     lines = []
     for i, node in enumerate(nodes):
-        for source, kind in node.sources:
+        for source, kind in node.sources.items():
             path = [places[source]]
             for layer in range(nodes[source].layer + 1, node.layer):
                 path.append(_Place(_LANE))
@@ -133,7 +146,7 @@ def _layers(nodes):
             for above, below in pairwise(path):
                 above.after.append(below)
                 below.before.append(above)
-            lines.append((path, kind, nodes[source].layer))
+            lines.append((path, kind, source))
     return layers, places, lines
 
 
@@ -169,8 +182,10 @@ def _arrange(layers):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             wanted = []
             for place in layer:
-                near = [p.x for p in (*place.before, *place.after)]
-                wanted.append(sum(near) / len(near) if near else place.x)
+                near = [*place.before, *place.after]
+                pulls = [_STRAIGHT if p.width == place.width == _LANE else 1 for p in near]
+                middle = sum(pull * p.x for pull, p in zip(pulls, near, strict=True))
+                wanted.append(middle / sum(pulls) if near else place.x)
             right, left = list(wanted), list(wanted)
             for i in range(1, len(layer)):
                 right[i] = max(right[i], right[i - 1] + _apart(layer[i - 1], layer[i]))
@@ -194,36 +209,41 @@ def _apart(a, b):
 
 def to_svg(program):
     """The text of an SVG file."""
-    count = len(program.instructions)
-    if count > _LARGEST:
+    if len(program) > _LARGEST:
         raise ValueError(
-            f"to_svg: {count} instructions are too many to be read, at most {_LARGEST}; use explain(), or to_dot()"
+            f"to_svg: {len(program)} instructions are too many to be read, "
+            f"at most {_LARGEST} are drawn; use explain() or to_dot()"
         )
     nodes = _graph(program)
     layers, places, lines = _layers(nodes)
     _order(layers)
     _arrange(layers)
-    tall = [0] * len(layers)
+    heights = [0] * len(layers)
     for node in nodes:
-        tall[node.layer] = max(tall[node.layer], len(node.lines))
+        heights[node.layer] = max(heights[node.layer], _height(node))
     tops, y = [], 3.0 * _LINE
-    for height in tall:
+    for height in heights:
         tops.append(y)
-        y += height * _LINE + 2 * _PAD + _BETWEEN
-    heights = [len_ * _LINE + 2 * _PAD for len_ in tall]
+        y += height + _BETWEEN
     width = max([p.x + p.width / 2 for layer in layers for p in layer] + [_CHAR * len(program.title())]) + _GAP
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{y:.0f}" '
         f'viewBox="0 0 {width:.0f} {y:.0f}" {_FONT}>',
         '<rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{_GAP}" y="{_LINE}">{_xml(program.title())}</text>',
+        f'<text x="{_GAP}" y="{_LINE}">{escape(program.title())}</text>',
         *_legend(),
     ]
-    for path, kind, layer in lines:
-        out.append(f'<path d="{_curve(path, layer, tops, heights)}" fill="none" stroke="{_LINES[kind]}"/>')
+    for path, kind, source in lines:
+        layer = nodes[source].layer
+        start = tops[layer] + _height(nodes[source])
+        out.append(f'<path d="{_curve(path, layer, start, tops, heights)}" fill="none" stroke="{_LINES[kind]}"/>')
     for node, place in zip(nodes, places, strict=True):
         out += _box(node, place, tops[node.layer])
     return "\n".join([*out, "</svg>", ""])
+
+
+def _height(node):
+    return len(node.lines) * _LINE + 2 * _PAD
 
 
 def _legend():
@@ -233,13 +253,12 @@ def _legend():
         x += _CHAR * (len(text) + 2)
 
 
-def _curve(path, layer, tops, heights):
+def _curve(path, layer, start, tops, heights):
     """From the bottom of the first place to the top of the last, straight through those in between."""
-    parts = [f"M{path[0].x:.1f},{tops[layer] + heights[layer]:.1f}"]
+    parts = [f"M{path[0].x:.1f},{start:.1f}"]
     for i, (above, below) in enumerate(pairwise(path), layer):
         bottom, top = tops[i] + heights[i], tops[i + 1]
-        if i > layer:
-            parts.append(f"V{bottom:.1f}")
+        parts.append(f"V{bottom:.1f}")
         if abs(above.x - below.x) < 0.5:
             parts.append(f"L{below.x:.1f},{top:.1f}")
         else:
@@ -249,21 +268,16 @@ def _curve(path, layer, tops, heights):
 
 
 def _box(node, place, top):
-    height = len(node.lines) * _LINE + 2 * _PAD
+    height = _height(node)
     x = place.x - place.width / 2
     look = (
         f'fill="{_PARTS[node.part]}" stroke="#888" rx="4"'
         if node.kind == "op"
         else (f'fill="white" stroke="{_LINES[node.kind]}"')
     )
-    yield f"<g><title>{_xml(node.text)}</title>"
+    yield f"<g><title>{escape(node.text)}</title>"
     yield f'<rect x="{x:.1f}" y="{top:.1f}" width="{place.width:.1f}" height="{height:.1f}" {look}/>'
     for i, line in enumerate(node.lines):
         y = top + _PAD + (i + 0.75) * _LINE
-        yield f'<text x="{place.x:.1f}" y="{y:.1f}" text-anchor="middle">{_xml(line)}</text>'
+        yield f'<text x="{place.x:.1f}" y="{y:.1f}" text-anchor="middle">{escape(line)}</text>'
     yield "</g>"
-
-
-def _xml(text):
-    """Escaped, without the characters that XML does not have."""
-    return escape("".join(c if c.isprintable() else "?" for c in text))
