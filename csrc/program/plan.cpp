@@ -170,7 +170,7 @@ void share_common_subexpressions(Program& p) {
         std::equal(x.in.begin(), x.in.end(), y.in.begin(), [&](int a, int b) { return same_slot(p, a, b); });
     if (!same) continue;
     for (size_t k = 0; k < x.out.size(); ++k) replace_value(p, value_of(p, x.out[k]), value_of(p, y.out[k]));
-    y.stands_for(x);
+    y.from.insert(y.from.end(), x.from.begin(), x.from.end());  // and is no less forward for it
     x.op = nullptr;
   }
   remove_empty(p);

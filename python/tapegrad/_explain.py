@@ -151,6 +151,11 @@ class ProgramView:
         """What the run leaves in `.grad`, or hands to a backward pass outside."""
         return self._bytes_at("inner", "gradient") + self._bytes_at("inner", "result")
 
+    def parts_of(self, instruction):
+        """The names of the captured instructions that one of `instructions` stands for, where they are several."""
+        several = self.changed and len(instruction.stands_for) > 1
+        return [self._captured.op[n] for n in instruction.stands_for] if several else []
+
     def kind(self, value):
         """argument, state, constant, or inner: made by an instruction."""
         return self._values.kind[value]

@@ -38,11 +38,10 @@ def _graph(program):
     """Nodes in an order in which lines lead from earlier to later ones. Values from outside are there once a part."""
     nodes, writers, boxes = [], {}, {}
     for instruction in program.instructions:
-        node = _Node(
-            [instruction.op, *_some([_split(one)[2] for one in instruction.results], 2)],
-            instruction.part,
-            text=str(instruction),
-        )
+        lines = [instruction.op, *_some([_split(one)[2] for one in instruction.results], 2)]
+        if group := program.parts_of(instruction):
+            lines.insert(1, " + ".join(_some(group, 3)))
+        node = _Node(lines, instruction.part, text=str(instruction))
         outside = {}  # kind -> operands
         for operand in instruction.operands:
             value = _split(operand)[0]
