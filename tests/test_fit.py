@@ -170,16 +170,18 @@ def test_ctrl_c_returns_what_there_is():
         return nn.functional.mse_loss(output, target)
 
     model = nn.Linear(3, 1).eval()
-    history = _fit(model, (x, y), loss=loss, batch_size=4, epochs=9, validation=DataLoader(TensorDataset(
+    history = _fit(model, (x, y), loss=loss, compile=False, batch_size=4, epochs=9, validation=DataLoader(TensorDataset(
         tg.from_numpy(x), tg.from_numpy(y)), batch_size=12), shuffle=False)  # fmt: skip
     assert history.interrupted and not model.training
     assert len(history) == 1 and history["steps"] == [3]  # validation was the fourth call, the fifth was cut short
 
     steps = 1
-    history = _fit(model, (x, y), loss=loss, batch_size=4, epochs=9, shuffle=False, metrics="mae")
+    history = _fit(model, (x, y), loss=loss, compile=False, batch_size=4, epochs=9, shuffle=False, metrics="mae")
     assert history.interrupted and history["steps"] == [3]
     steps = 2
-    history = _fit(model, (x, y), loss=loss, batch_size=4, epochs=9, shuffle=False, metrics="mae", validation=(x, y))
+    history = _fit(
+        model, (x, y), loss=loss, compile=False, batch_size=4, epochs=9, shuffle=False, metrics="mae", validation=(x, y)
+    )
     assert history["steps"] == [2] and math.isnan(history["val_mae"][0]) and math.isfinite(history["mae"][0])
     assert "interrupted" in repr(history)
     assert _fit(model, (x, y))["loss"]  # still usable

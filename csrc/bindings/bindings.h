@@ -14,6 +14,7 @@ void bind_optim(pybind11::module_& m);
 void bind_create(pybind11::module_& m);
 void bind_tape(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
+void bind_epoch(pybind11::module_& m);
 void bind_profile(pybind11::module_& m);
 void bind_runtime(pybind11::module_& m);
 

@@ -88,6 +88,7 @@ PYBIND11_MODULE(_core, m) {
   tg::bind_tape(m);
   tg::bind_optim(m);
   tg::bind_program(m);
+  tg::bind_epoch(m);
   tg::bind_profile(m);
   tg::bind_runtime(m);
 }

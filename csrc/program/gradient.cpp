@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <unordered_set>
 
+#include "ops/execute.h"
 #include "ops/ops.h"
 #include "program/capture.h"
 
@@ -172,7 +173,10 @@ std::vector<Tensor> Program::replay_backward(const Pending& run, const Tensor& g
     made.emplace_back(value, Storage::make(values[static_cast<size_t>(value)].bytes));
     bind(value, made.back().second->data);
   }
-  run_steps(part.begin, part.end);
+  {
+    GilRelease released(releases_gil_);
+    run_steps(part.begin, part.end, releases_gil_ ? &released : nullptr);
+  }
   std::vector<Tensor> found;
   for (int s : part.results) {
     if (s < 0) {

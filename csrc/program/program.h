@@ -10,6 +10,8 @@
 
 namespace tg {
 
+class GilRelease;
+
 // A piece of memory of the captured run. The instructions' tensors see it through `storage`, a handle of the program's
 // own, so that a replay without the GIL counts no reference that others count.
 struct Value {
@@ -128,14 +130,20 @@ class Program : public std::enable_shared_from_this<Program> {
 
  private:
   void plan_arena();
+  friend class Batches;  // many replays in one call
   std::unique_lock<std::mutex> lock();
+  // replay() in pieces. begin() and end() hold the GIL; between them run() may come several times. `released`: where
+  // the GIL is not held, how to take it back; null: it is.
+  void begin();
+  void run(std::span<const Tensor> arguments, GilRelease* released);
+  void end(std::span<const Tensor> arguments, bool finished);
   void bind(int value, char* base);
   void bind_arguments(std::span<const Tensor> arguments);
   void bind_arena(Ref<Storage> arena);
   void attach_graph(std::vector<Tensor>& made, std::span<const Tensor> arguments);
   void bind_outputs();
   void bind_gradients();
-  void run_steps(size_t begin, size_t end);
+  void run_steps(size_t begin, size_t end, GilRelease* released);
   void leave_gradients();
   std::vector<Tensor> make_outputs(std::span<const Tensor> arguments);
   Ref<Storage> storage_of(const Value& v, std::span<const Tensor> arguments) const;

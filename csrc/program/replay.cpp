@@ -148,17 +148,16 @@ void Program::bind_gradients() {
   }
 }
 
-void Program::run_steps(size_t begin, size_t end) {
-  GilRelease released(releases_gil_);
+void Program::run_steps(size_t begin, size_t end, GilRelease* released) {
   const SweepMode restored(sweep_mode);
   for (const Step& s : std::span(steps_).subspan(begin, end - begin)) {
     const std::span<Tensor> operands(operands_.data() + s.first, s.inputs + s.outputs);
     const Call call{*s.op, operands.first(s.inputs), *s.attrs};
     if (profiling()) [[unlikely]]
       sweep_mode = s.backward;
-    if (s.keeps_gil && releases_gil_) released.pause();
+    if (s.keeps_gil && released) released->pause();
     run_op(call, s.outputs ? operands.subspan(s.inputs) : operands.first(1));
-    if (s.keeps_gil && releases_gil_) released.resume();
+    if (s.keeps_gil && released) released->resume();
   }
 }
 
@@ -222,24 +221,40 @@ std::unique_lock<std::mutex> Program::lock() {
   return held;
 }
 
-std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
-  const std::unique_lock held = lock();
-  const ProfileRange range("replay");
+void Program::begin() {
   if (arena_->refs > 1) bind_arena(Storage::make(arena_bytes));  // a backward pass still needs the last run's
+  bind_outputs();
+  bind_gradients();
+}
+
+void Program::run(std::span<const Tensor> given, GilRelease* released) {
+  const ProfileRange range("replay");
   for (int v : restored_) {
     const Value& value = values[static_cast<size_t>(v)];
     std::memcpy(value.storage->data, value.source.data(), value.bytes);
   }
   bind_arguments(given);
-  bind_outputs();
-  bind_gradients();
-  run_steps(0, forward_end());
+  run_steps(0, forward_end(), released);
+}
+
+// `finished`: no run was cut short.
+void Program::end(std::span<const Tensor> given, bool finished) {
   for (const Value& v : values) {
     if (!v.written) continue;
     if (v.kind == Value::Kind::Argument) ++given[static_cast<size_t>(v.argument)]->storage->version;
     if (v.kind == Value::Kind::State) ++v.source->storage->version;
   }
-  leave_gradients();
+  if (finished) leave_gradients();
+}
+
+std::vector<Tensor> Program::replay(std::span<const Tensor> given) {
+  const std::unique_lock held = lock();
+  begin();
+  {
+    GilRelease released(releases_gil_);
+    run(given, releases_gil_ ? &released : nullptr);
+  }
+  end(given, true);
   std::vector<Tensor> out = make_outputs(given);
   attach_graph(out, given);
   made_.clear();

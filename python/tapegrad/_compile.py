@@ -99,6 +99,20 @@ class Compiled:
             raise IndexError(f"program {number} of {len(explanation.programs)}: they are numbered from 0")
         return explanation.programs[number]
 
+    def program(self, *args):
+        """The program that a call with these arguments may replay; None where it would capture one or has none."""
+        key, _ = _core._sort_arguments(args, {})
+        return next((captured.program for captured in self._programs.get(key) or () if captured.current()), None)
+
+    @property
+    def gave_up(self):
+        """Whether some call has shown that it has to run uncompiled."""
+        return None in self._programs.values()
+
+    def forget(self):
+        """Captures anew, because what the function reads from Python has changed."""
+        self._programs = {key: known for key, known in self._programs.items() if known is None}
+
     def _capture(self, key, tensors, args, kwargs):
         capture = _core._Capture(tensors, _PACKAGE, self._fallback)
         try:
@@ -137,6 +151,18 @@ class Compiled:
         if not self._warned:
             self._warned = True
             warnings.warn(self._message(text), RuntimeWarning, stacklevel=5)
+
+
+def try_capture(function, *args):
+    """Runs a function; (its result, whether that is a tensor that a replay could compute)."""
+    tensors = []
+    _flatten(args, tensors)
+    capture = _core._Capture(tensors, _PACKAGE, True)
+    try:
+        result = function(*args)
+        return result, isinstance(result, _core.Tensor) and capture.finish([result], False)[0] is not None
+    finally:
+        capture.close()
 
 
 class _Captured:

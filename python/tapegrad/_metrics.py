@@ -6,69 +6,81 @@ import math
 
 import numpy as np
 
+from . import _core
 
-class Mean:
-    """Mean of `function(output, target)` over batches, weighted by the number of samples in each."""
 
-    def __init__(self, function):
-        self.function = function
+class Metric:
+    """One number over the batches of an epoch.
+
+    `measure(output, target)` computes with tensors what `add(values, n)` needs of a batch: lists of it, as Python's
+    numbers, for batches of n samples. `capturable`: whether measure() can be captured; None: not known yet.
+    """
+
+    capturable = True
+
+    def reset(self) -> None:
         self.total = 0.0
         self.count = 0
-
-    def update(self, output, target) -> None:
-        n = target.shape[0]
-        self.total += float(self.function(output, target)) * n
-        self.count += n
 
     def value(self) -> float:
         return self.total / self.count if self.count else math.nan
 
 
-class Accuracy:
+class Mean(Metric):
+    """Mean of `function(output, target)` over batches, weighted by the number of samples in each."""
+
+    capturable = None
+
+    def __init__(self, function):
+        self.function = function
+
+    def measure(self, output, target):
+        value = self.function(output, target)
+        return value.reshape(()) if isinstance(value, _core.Tensor) and value.numel() == 1 else float(value)
+
+    def add(self, values, n) -> None:
+        for value in values:
+            self.total += float(value) * n
+            self.count += n
+
+
+class Accuracy(Metric):
     """Share of samples whose highest score is the target class.
 
     output: (N, C) scores or (N, C, ...); target: int64 class indices (N,) or (N, ...), or float class probabilities of
     the output's shape. Raises ValueError for other shapes.
     """
 
-    def __init__(self):
-        self.right = 0
-        self.count = 0
-
-    def update(self, output, target) -> None:
-        output, target = output.detach().numpy(), target.detach().numpy()
-        if output.ndim >= 2 and output.shape == target.shape and output.shape[1] > 1 and target.dtype.kind == "f":
-            target = target.argmax(axis=1)
-        elif output.ndim < 2 or output.shape[:1] + output.shape[2:] != target.shape:
+    def measure(self, output, target):
+        shape = tuple(output.shape)
+        if len(shape) >= 2 and shape == tuple(target.shape) and shape[1] > 1 and target.is_floating_point():
+            target = target.argmax(1)
+        elif len(shape) < 2 or shape[:1] + shape[2:] != tuple(target.shape):
             raise ValueError(
-                f"accuracy: expected class scores (N, C) and class indices (N,), got {output.shape} and {target.shape}"
+                f"accuracy: expected class scores (N, C) and class indices (N,), got {shape} and {tuple(target.shape)}"
             )
-        self.right += int((output.argmax(axis=1) == target).sum())
-        self.count += target.size
+        self.per_sample = math.prod(shape[2:])
+        return (output.argmax(1) == target).sum()
 
-    def value(self) -> float:
-        return self.right / self.count if self.count else math.nan
+    def add(self, values, n) -> None:
+        self.total += sum(values)
+        self.count += n * self.per_sample * len(values)
 
 
-class _Errors:
-    """Sums of errors between output and target, which must have one shape; accumulated in float64."""
+class _Errors(Metric):
+    """Sums of errors between output and target, which must have one shape; computed in float64."""
 
-    def __init__(self):
-        self.absolute = 0.0
-        self.squared = 0.0
-        self.count = 0
-
-    def update(self, output, target) -> None:
-        output, target = output.detach().numpy(), target.detach().numpy()
+    def measure(self, output, target):
         if output.shape != target.shape:
-            raise ValueError(f"{self.name}: output {output.shape} and target {target.shape} must have one shape")
-        self.add(output.astype(np.float64), target.astype(np.float64))
+            shapes = f"output {tuple(output.shape)} and target {tuple(target.shape)}"
+            raise ValueError(f"{self.name}: {shapes} must have one shape")
+        self.per_sample = math.prod(output.shape[1:])
+        return self.of(output.double(), target.double())
 
-    def add(self, output: np.ndarray, target: np.ndarray) -> None:
-        error = output - target
-        self.absolute += float(np.abs(error).sum())
-        self.squared += float(np.square(error).sum())
-        self.count += error.size
+    def add(self, values, n) -> None:
+        for value in values:
+            self.total += value
+        self.count += n * self.per_sample * len(values)
 
 
 class MeanAbsoluteError(_Errors):
@@ -76,8 +88,8 @@ class MeanAbsoluteError(_Errors):
 
     name = "mae"
 
-    def value(self) -> float:
-        return self.absolute / self.count if self.count else math.nan
+    def of(self, output, target):
+        return (output - target).abs().sum()
 
 
 class MeanSquaredError(_Errors):
@@ -85,17 +97,17 @@ class MeanSquaredError(_Errors):
 
     name = "mse"
 
-    def value(self) -> float:
-        return self.squared / self.count if self.count else math.nan
+    def of(self, output, target):
+        return (output - target).square().sum()
 
 
-class RootMeanSquaredError(_Errors):
+class RootMeanSquaredError(MeanSquaredError):
     """Square root of the mean of (output - target)^2, in the target's unit."""
 
     name = "rmse"
 
     def value(self) -> float:
-        return math.sqrt(self.squared / self.count) if self.count else math.nan
+        return math.sqrt(super().value())
 
 
 class R2(_Errors):
@@ -106,24 +118,23 @@ class R2(_Errors):
 
     name = "r2"
 
-    def __init__(self):
+    def reset(self) -> None:
         self.count = 0
         self.mean = self.spread = self.residual = 0.0  # per column once a batch has been seen
 
-    def add(self, output, target) -> None:
-        output, target = (a.reshape(len(a), -1) for a in (output, target))
-        n = len(target)
-        if n == 0:
-            return
+    def of(self, output, target):
+        output, target = (t.reshape(len(t), -1) for t in (output, target))
+        mean = target.mean(0)
+        return _core.stack([mean, (target - mean).square().sum(0), (target - output).square().sum(0)])
+
+    def add(self, values, n) -> None:
         # Means and spreads of batches are merged as in Chan, Golub & LeVeque (1979): no cancellation far from zero.
-        mean = target.mean(axis=0)
-        shift = mean - self.mean
-        self.spread = (
-            self.spread + np.square(target - mean).sum(axis=0) + shift**2 * (n * self.count / (n + self.count))
-        )
-        self.mean = self.mean + shift * (n / (n + self.count))
-        self.residual = self.residual + np.square(target - output).sum(axis=0)
-        self.count += n
+        for mean, spread, residual in map(np.array, values if n else ()):
+            shift = mean - self.mean
+            self.spread = self.spread + spread + shift**2 * (n * self.count / (n + self.count))
+            self.mean = self.mean + shift * (n / (n + self.count))
+            self.residual = self.residual + residual
+            self.count += n
 
     def value(self) -> float:
         if not self.count or np.any(self.spread == 0):

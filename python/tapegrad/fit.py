@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import _core, nn, optim
+from ._fit_loop import Pass, Totals
 from ._grad_mode import no_grad
 from ._history import History
 from ._metrics import metric_makers
@@ -36,6 +37,7 @@ def fit(
     shuffle: bool = True,
     lr: float | None = None,
     on_epoch: Callable[[History], None] | None = None,
+    compile: bool | str = "auto",
 ) -> History:
     """Trains `model` and returns a History of loss, metrics, seconds and steps per epoch.
 
@@ -51,6 +53,10 @@ def fit(
     progress: shows a bar when standard error is a terminal or the program runs in a notebook.
     batch_size, shuffle: used when `train` is not already batches; shuffling follows `manual_seed`.
     on_epoch: called with the History after each epoch, e.g. to print it or to set `optimizer.param_groups[0]["lr"]`.
+    compile: "auto" captures the step and replays it in C++ (see `compile`), whole epochs where `train` is tensors in
+        memory, and warns once where it has to run as it is; True raises CaptureError there; False never captures.
+        The numbers are the same. What the model, the loss and the metrics read from Python is then frozen from one
+        `on_epoch` to the next, and the gradients are dropped at the end.
 
     The loss of an epoch is the mean over its samples. Ctrl-C ends the run cleanly: the History, with `interrupted` set,
     holds what there is, and the model stays usable.
@@ -62,38 +68,51 @@ def fit(
     _check_count("epochs", epochs, least=0)
     loss = _loss(loss)
     optimizer = _optimizer(optimizer, model, lr)
+    if compile not in (True, False, "auto"):
+        raise ValueError(f'compile must be True, False or "auto", got {compile!r}')
+    if compile == "auto" and not type(optimizer).__module__.startswith(optim.__name__):
+        compile = False  # an optimizer of the user's may count its steps in Python
     makers = metric_makers(metrics)
     batches = _batches("train", train, model, loss, batch_size, shuffle)
+    totals = Totals(loss, {name: make() for name, make in makers.items()})
+    training, validating = Pass(_train_step(model, loss, optimizer), totals, compile), None
     names = ["loss", *makers]
-    held_out = None
     if validation is not None:
         held_out = _batches("validation", validation, model, loss, max(batch_size, 1024), False)
         names += [f"val_{name}" for name in names]
     history = History([*names, "seconds", "steps"])
-    totals = None
+    measured = True  # whether the totals are in the history
     with _restored_modes(model), _Bar(progress, epochs, batches) as bar:
         try:
             for epoch in range(1, epochs + 1):
-                totals = _Totals(makers)
+                measured = False
                 start = time.perf_counter()
                 model.train()
-                _train_epoch(model, batches, loss, optimizer, totals, bar, epoch)
+                _train_epoch(training, batches, optimizer, bar, epoch)
                 row = totals.values()
-                if held_out is not None:
-                    row.update({f"val_{k}": v for k, v in _evaluate(model, held_out, loss, makers).items()})
+                if validation is not None:
+                    if validating is None:
+                        validating = _measuring(model, loss, makers, compile if training.captured else False)
+                    row.update({f"val_{k}": v for k, v in _evaluate(model, held_out, validating).items()})
                 history.append({**row, "seconds": time.perf_counter() - start, "steps": totals.steps})
-                totals = None
+                measured = True
                 if not math.isfinite(row.get("val_loss", 0.0)):
                     raise FloatingPointError(f"validation loss is {row['val_loss']} after epoch {epoch}; {_ADVICE}")
                 if on_epoch is not None:
                     on_epoch(history)
+                    training.forget()
+                    if validating is not None:
+                        validating.forget()
         except KeyboardInterrupt:
             history.interrupted = True
-            if totals is not None and totals.samples:
+            if not measured and totals.samples:
                 history.append({**totals.values(), "seconds": time.perf_counter() - start, "steps": totals.steps})
         except FloatingPointError as error:
             error.history = history
             raise
+        finally:
+            if compile:
+                optimizer.zero_grad()
     return history
 
 
@@ -106,60 +125,54 @@ def evaluate(model, data, *, loss: str | Callable, metrics=(), batch_size: int =
     loss = _loss(loss)
     batches = _batches("data", data, model, loss, batch_size, False)
     with _restored_modes(model):
-        return _evaluate(model, batches, loss, metric_makers(metrics))
+        return _evaluate(model, batches, _measuring(model, loss, metric_makers(metrics), False))
 
 
-def _train_epoch(model, batches, loss, optimizer, totals, bar, epoch: int) -> None:
-    for batch in batches:
-        x, y = _pair(batch)
+def _train_step(model, loss, optimizer):
+    def step(x, y):
         optimizer.zero_grad()
         output = model(x)
         batch_loss = loss(output, y)
-        value = _scalar(batch_loss)
-        if not math.isfinite(value):
-            raise FloatingPointError(_divergence(value, epoch, totals.steps + 1, x, y, optimizer))
+        value = _core._require_finite(batch_loss)
         batch_loss.backward()
         optimizer.step()
-        totals.update(value, loss, output, y)
-        bar.update(epoch, totals)
+        return value, output
+
+    return step
+
+
+def _train_epoch(training, batches, optimizer, bar, epoch: int) -> None:
+    totals = training.totals
+    try:
+        training.run(batches, lambda: bar.update(epoch, totals))
+    except _core._NotFinite as error:
+        raise FloatingPointError(
+            _divergence(error.args[0], epoch, totals.steps + 1, *training.batch, optimizer)
+        ) from None
     if totals.samples == 0:
         raise ValueError("train gave no samples; is the data set smaller than a batch, with drop_last=True?")
 
 
-def _evaluate(model, batches, loss, makers) -> dict[str, float]:
-    totals = _Totals(makers)
+def _measuring(model, loss, makers, compile) -> Pass:
+    """A pass that measures without training."""
+
+    def step(x, y):
+        output = model(x)
+        value = loss(output, y)
+        if value.numel() != 1:
+            raise ValueError(f"the loss must be a scalar, got shape {tuple(value.shape)}; use reduction='mean'")
+        return value.reshape(()), output
+
+    return Pass(step, Totals(loss, {name: make() for name, make in makers.items()}), compile)
+
+
+def _evaluate(model, batches, measuring: Pass) -> dict[str, float]:
     model.eval()
     with no_grad():
-        for batch in batches:
-            x, y = _pair(batch)
-            output = model(x)
-            totals.update(_scalar(loss(output, y)), loss, output, y)
-    if totals.samples == 0:
+        measuring.run(batches)
+    if measuring.totals.samples == 0:
         raise ValueError("validation gave no samples")
-    return totals.values()
-
-
-class _Totals:
-    """Sums of loss and metrics over the batches of one epoch."""
-
-    def __init__(self, makers):
-        self.loss = 0.0
-        self.samples = 0
-        self.steps = 0
-        self.metrics = {name: maker() for name, maker in makers.items()}
-
-    def update(self, value: float, loss, output, target) -> None:
-        n = target.shape[0]
-        self.loss += value if getattr(loss, "reduction", "mean") == "sum" else value * n
-        self.samples += n
-        self.steps += 1
-        if self.metrics:
-            with no_grad():
-                for metric in self.metrics.values():
-                    metric.update(output, target)
-
-    def values(self) -> dict[str, float]:
-        return {"loss": self.loss / self.samples, **{name: m.value() for name, m in self.metrics.items()}}
+    return measuring.totals.values()
 
 
 class _Bar:
@@ -178,7 +191,7 @@ class _Bar:
         self.pending = 0
         self.seen = (0, 0)
 
-    def update(self, epoch: int, totals: _Totals) -> None:
+    def update(self, epoch: int, totals: Totals) -> None:
         if self.bar is None:
             return
         self.pending += totals.samples - (self.seen[1] if self.seen[0] == epoch else 0)
@@ -188,7 +201,7 @@ class _Bar:
             self.shown = now
             self._flush(epoch, totals)
 
-    def _flush(self, epoch: int, totals: _Totals) -> None:
+    def _flush(self, epoch: int, totals: Totals) -> None:
         self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
         self.bar.set_postfix(loss=f"{totals.loss / totals.samples:.4g}", refresh=False)
         self.bar.update(self.pending)
@@ -219,19 +232,6 @@ def _divergence(value: float, epoch: int, step: int, x, y, optimizer) -> str:
     groups = getattr(optimizer, "param_groups", None)
     rate = f" (lr is {groups[0]['lr']:g})" if groups and "lr" in groups[0] else ""
     return f"{where}{rate}; {_ADVICE}"
-
-
-def _scalar(loss) -> float:
-    if loss.numel() != 1:
-        raise ValueError(f"the loss must be a scalar, got shape {tuple(loss.shape)}; use reduction='mean'")
-    return loss.item()
-
-
-def _pair(batch):
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        kind = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list)) else type(batch).__name__
-        raise TypeError(f"a batch must be a pair (input, target), got {kind}")
-    return batch
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 
 from ... import _core
-from ._dataset import batch_reader
+from ._dataset import Subset, TensorDataset, batch_reader
 
 
 def _draw_seed(generator=None):
@@ -163,6 +163,57 @@ class DataLoader:
             sampler.finish()
         if full < n and not self.drop_last:
             yield order[full:] if shuffled else slice(full, n)
+
+
+class Rows:
+    """A pass over rows of tensors, for who makes the batches of a DataLoader himself, with the same random numbers.
+
+    Between start() and finish() the batches [0, full) are due, then those up to `end`. `order` holds the row numbers,
+    None for rows as they lie.
+    """
+
+    def __init__(self, loader, dataset, positions):
+        self._loader = loader
+        self._dataset = dataset
+        self._positions = positions
+        self.tensors = dataset.tensors
+        self.size = loader.batch_size
+        n = len(loader.sampler)
+        self.full = n - n % self.size
+        self.end = self.full if loader.drop_last else n
+        self.order = None
+
+    def start(self):
+        _draw_seed(self._loader.generator)
+        self.order = self._positions
+        if type(self._loader.sampler) is RandomSampler:
+            order = self._loader.sampler.permutation()
+            self.order = order if self._positions is None else self._positions[order]
+
+    def finish(self):
+        if type(self._loader.sampler) is RandomSampler:
+            self._loader.sampler.finish()
+
+    def read(self, start, stop):
+        return self._dataset._batch(slice(start, stop) if self.order is None else self.order[start:stop])
+
+
+def rows_of(loader):
+    """The Rows of a DataLoader over a TensorDataset, or a Subset of one; None where its batches are something else."""
+    if type(loader) is not DataLoader or loader.collate_fn is not default_collate or loader.batch_size is None:
+        return None
+    sampler, dataset, positions = loader.sampler, loader.dataset, None
+    if type(sampler) not in (SequentialSampler, RandomSampler) or sampler.data_source is not dataset:
+        return None
+    while type(dataset) is Subset:
+        indices = _core.tensor(list(dataset.indices), dtype=_core.int64)
+        positions = indices if positions is None else indices[positions]
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset or any(t.requires_grad or not t.is_contiguous() for t in dataset.tensors):
+        return None
+    if positions is not None and len(positions) and positions.min().item() < 0:
+        return None
+    return Rows(loader, dataset, positions)
 
 
 def default_collate(batch):

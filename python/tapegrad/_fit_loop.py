@@ -1,0 +1,158 @@
+"""What fit() and evaluate() do with batches: steps, captured where they can be, and sums of loss and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import _core
+from ._compile import Compiled, try_capture
+from ._grad_mode import no_grad
+from .utils.data._loader import rows_of
+
+_BUDGET = 0.04  # seconds that an epoch stays in C++, for Ctrl-C and the progress bar
+
+
+class Totals:
+    """Sums of loss and metrics over the batches of one epoch."""
+
+    def __init__(self, loss, metrics):
+        self.metrics = metrics
+        self._summed = getattr(loss, "reduction", "mean") == "sum"
+        self.reset()
+
+    def reset(self) -> None:
+        self.loss = 0.0
+        self.samples = 0
+        self.steps = 0
+        for metric in self.metrics.values():
+            metric.reset()
+
+    def add(self, losses: list, measured: list[list], n: int) -> None:
+        """Adds some batches of n samples: their losses, and what each metric has measured of them."""
+        for value in losses:
+            self.loss += value if self._summed else value * n
+        for metric, values in zip(self.metrics.values(), measured, strict=True):
+            metric.add(values, n)
+        self.samples += n * len(losses)
+        self.steps += len(losses)
+
+    def values(self) -> dict[str, float]:
+        return {"loss": self.loss / self.samples, **{name: m.value() for name, m in self.metrics.items()}}
+
+
+class Pass:
+    """Runs `step(x, y) -> (loss, output)` over batches and adds up what comes of it in `totals`.
+
+    compile: "auto" captures and replays the step where that is possible, True raises CaptureError where it is not.
+    """
+
+    def __init__(self, step: Callable, totals: Totals, compile: bool | str):
+        self.totals = totals
+        self.batch = None  # where a step has failed: its (x, y)
+        self._metrics = list(totals.metrics.values())
+        self._sources = {}
+
+        def measured_step(x, y):
+            loss, output = step(x, y)
+            with no_grad():
+                measured = [metric.measure(output, y) for metric in self._metrics if metric.capturable]
+            return loss, measured, None if len(measured) == len(self._metrics) else output
+
+        measured_step.__qualname__ = "fit"  # of the warning
+        self._step = measured_step
+        self._compiled = Compiled(measured_step, False, compile == "auto") if compile else None
+
+    @property
+    def captured(self) -> bool:
+        """False where it turned out that the step has to run as it is."""
+        return self._compiled is not None and not self._compiled.gave_up
+
+    def run(self, batches, after: Callable = lambda: None) -> None:
+        """One epoch. `after` is called behind a step or some 50 ms of steps."""
+        self.totals.reset()
+        rows = rows_of(batches) if self.captured else None
+        if rows is not None:
+            self._run_rows(rows, after)
+            return
+        for batch in batches:
+            self._one(*_pair(batch))
+            after()
+
+    def forget(self) -> None:
+        """What the step reads from Python may have changed: it is captured anew."""
+        if self._compiled is not None:
+            self._compiled.forget()
+
+    def _one(self, x, y) -> None:
+        self.batch = x, y
+        compiled = self._compiled if _only_tensors(x) and _only_tensors(y) else None
+        untried = compiled is not None and any(metric.capturable is None for metric in self._metrics)
+        loss, measured, output = (self._step if untried or compiled is None else compiled)(x, y)
+        found = iter(measured)
+        values = []
+        with no_grad():
+            for metric in self._metrics:
+                if metric.capturable:
+                    value = next(found)
+                elif untried and metric.capturable is None:
+                    value, metric.capturable = try_capture(metric.measure, output, y)
+                else:
+                    value = metric.measure(output, y)
+                values.append([value.tolist() if isinstance(value, _core.Tensor) else value])
+        self.totals.add([loss.item()], values, y.shape[0])
+
+    def _run_rows(self, rows, after) -> None:
+        """One epoch over rows of tensors, most of it in C++."""
+        rows.start()
+        at = 0
+        while at < rows.full:
+            at += self._some(rows, at)
+            after()
+        rows.finish()
+        if rows.full < rows.end:
+            self._one(*rows.read(rows.full, rows.end))
+            after()
+
+    def _some(self, rows, at: int) -> int:
+        """Runs steps from row `at` on; returns how many rows they took."""
+        source = self._source(rows)
+        program = None
+        if all(metric.capturable for metric in self._metrics):
+            program = self._compiled.program(*source.arguments)
+        if program is None or not self._replay(program, source, rows, at):
+            self._one(*rows.read(at, at + rows.size))
+            return rows.size
+        return source.done * rows.size
+
+    def _replay(self, program, source, rows, at: int) -> bool:
+        try:
+            return source.run(program, rows.order, at, rows.full, _BUDGET)
+        except FloatingPointError:
+            start = at + source.done * rows.size
+            self.batch = rows.read(start, start + rows.size)
+            raise
+        finally:  # also on Ctrl-C
+            if source.done:
+                losses, *measured = (values[: source.done].tolist() for values in source.results)
+                self.totals.add(losses, measured, rows.size)
+
+    def _source(self, rows):
+        key = (rows.size, *map(id, rows.tensors))
+        if key not in self._sources:
+            self._sources = {key: (_core._Batches(list(rows.tensors), rows.size), rows.tensors)}
+        return self._sources[key][0]
+
+
+def _pair(batch):
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        kind = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list)) else type(batch).__name__
+        raise TypeError(f"a batch must be a pair (input, target), got {kind}")
+    return batch
+
+
+def _only_tensors(value) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_only_tensors, value))
+    if isinstance(value, dict):
+        return all(map(_only_tensors, value.values()))
+    return isinstance(value, _core.Tensor)
