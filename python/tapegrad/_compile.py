@@ -172,7 +172,7 @@ class _Captured:
         self.program = program
         self.rebuild = rebuild
         self._held = held, used  # alive: no other object gets an id of the signature, and generators stay
-        self._used = [o for o in {id(o): o for o in used}.values() if hasattr(o, "_parts")]
+        self._used = list({id(o): o for one in used for o in _with_children(one) if hasattr(o, "_parts")}.values())
         self._parts = self._all_parts()
         self._version = _core._structure_version()
 
@@ -187,6 +187,11 @@ class _Captured:
 
     def _all_parts(self):
         return [part for used in self._used for part in used._parts()]
+
+
+def _with_children(used):
+    """A module and all below it, as forward() may use what a child holds without calling it; else the object itself."""
+    return used.modules() if isinstance(used, _core._ModuleBase) else (used,)
 
 
 def _flatten(result, tensors):

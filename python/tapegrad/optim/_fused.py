@@ -27,6 +27,7 @@ class FusedOptimizer(Optimizer):
         if known is None or known[0] != names or not _core._same_objects(known[1], params):
             options = _core._Options(group, self._options)
             runs = _core._outside_capture(lambda: self._runs(params, names))  # prepared once, not at every replay
+            _core._structure_changed()  # the step counts are new tensors
             known = self._cache[id(group)] = names, list(params), runs, options
         _, _, runs, options = known
         for members, state, step in runs:

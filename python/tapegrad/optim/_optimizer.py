@@ -97,7 +97,8 @@ class Optimizer:
 
     def _parts(self):
         """What a captured program takes for granted of this optimizer."""
-        return [self.state, *chain.from_iterable([group, *group["params"]] for group in self.param_groups)]
+        groups = chain.from_iterable([group, *group["params"]] for group in self.param_groups)
+        return [self.state, *groups, *self._cache.values()]
 
     def state_dict(self):
         """{"state": {number: state of the parameter}, "param_groups": [...]}, parameters numbered in order.
