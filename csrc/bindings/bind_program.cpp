@@ -106,7 +106,12 @@ struct sort_arguments {
       throw TypeError("compile: an argument is a NumPy array, whose values would be frozen; pass tg.from_numpy(array)");
     }
     key.append(py::handle(reinterpret_cast<PyObject*>(Py_TYPE(o))));
-    const bool simple = o == Py_None || PyLong_Check(o) || PyFloat_Check(o) || PyUnicode_Check(o) || PyBytes_Check(o);
+    if (PyFloat_Check(o)) {  // by its bits: 0.0 is not -0.0, and nan is nan
+      const double number = PyFloat_AS_DOUBLE(o);
+      key.append(py::bytes(reinterpret_cast<const char*>(&number), sizeof number));
+      return;
+    }
+    const bool simple = o == Py_None || PyLong_Check(o) || PyUnicode_Check(o) || PyBytes_Check(o);
     key.append(simple ? py::reinterpret_borrow<py::object>(value)
                       : py::object(py::int_(reinterpret_cast<intptr_t>(o))));
   }
