@@ -265,8 +265,8 @@ void Capture::finish_outputs(std::span<const Tensor> outputs) {
       o.slot = slot_of(t);
       const int value = program_->slots[static_cast<size_t>(o.slot)].value;
       Value& v = program_->values[static_cast<size_t>(value)];
+      if (v.kind == Value::Kind::Internal || v.kind == Value::Kind::Constant) alive_.erase(t->storage->mark);
       if (v.kind == Value::Kind::Internal) {
-        alive_.erase(t->storage->mark);
         if (v.home == Value::Home::Arena) v.home = Value::Home::Output;
       } else if (v.kind == Value::Kind::State && !t->grad_fn) {
         o.kind = Output::Kind::State;
