@@ -155,8 +155,7 @@ void bind_random(py::module_& m) {
         const int64_t from = has_low ? to_int64(py::object(values[0]).ptr()) : 0;
         const int64_t to = to_int64(py::object(values[has_low ? 1 : 0]).ptr());
         const Dims shape = to_dims(py::object(values[values.size() - 1]).ptr());
-        return ops::randint_(Tensor::empty(shape, dtype_or(dtype, DType::Int64)), from, to,
-                             use_generator(generator));
+        return ops::randint_(Tensor::empty(shape, dtype_or(dtype, DType::Int64)), from, to, use_generator(generator));
       },
       "size"_a = py::none(), "low"_a = py::none(), "high"_a = py::none(), "generator"_a = py::none(),
       "dtype"_a = py::none(), "randint(low=0, high, size): integers drawn evenly from low to high - 1.");

@@ -16,8 +16,11 @@ void run_require_finite(const Call& c, std::span<Tensor> out) {
   const double value = out[0].dtype() == DType::Float32 ? *out[0].data<float>() : *out[0].data<double>();
   if (!std::isfinite(value)) throw NotFinite(value);
 }
-constexpr Op kRequireFinite = {
-    .name = "require_finite", .infer = infer_require_finite, .run = run_require_finite, .flops = no_flops};
+constexpr Op kRequireFinite = {.name = "require_finite",
+                               .infer = infer_require_finite,
+                               .run = run_require_finite,
+                               .may_stop = true,
+                               .flops = no_flops};
 
 }  // namespace
 

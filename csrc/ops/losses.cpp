@@ -91,13 +91,13 @@ void cross_entropy_vjp(Backward& b) {
   if (scale.rank()) scale = ops::unsqueeze(scale, 1);
   b.set(0, ops::mul(ops::sub(ops::softmax(x, 1), hit), scale));
 }
-constexpr Op kCrossEntropy = {"cross_entropy",
-                              infer_cross_entropy,
-                              nullptr,
-                              run_cross_entropy,
-                              cross_entropy_vjp,
-                              {kSaveA | kSaveB | kSaveSecond},
-                              2};
+constexpr Op kCrossEntropy = {.name = "cross_entropy",
+                              .infer = infer_cross_entropy,
+                              .run = run_cross_entropy,
+                              .vjp = cross_entropy_vjp,
+                              .saves = {kSaveA | kSaveB | kSaveSecond},
+                              .outputs = 2,
+                              .may_stop = true};
 
 Tensor reduce_all(const Tensor& losses, Reduction r) {
   return r == kNone ? losses : r == kMean ? ops::mean(losses) : ops::sum(losses);

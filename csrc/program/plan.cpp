@@ -103,12 +103,13 @@ void remove_empty(Program& p) {
   std::erase_if(p.instructions, [](const Instruction& i) { return i.op == nullptr; });
 }
 
-// Backwards: an instruction is needed if something needed reads what it writes. Draws from a generator stay.
+// Backwards: an instruction is needed if something needed reads what it writes. Draws from a generator stay, and
+// errors.
 void drop_dead_code(Program& p) {
   std::vector<bool> needed = seen_outside(p);
   for (size_t i = p.instructions.size(); i-- > 0;) {
     Instruction& x = p.instructions[i];
-    bool keep = x.op->keep_gil;
+    bool keep = x.op->keep_gil || x.op->may_stop;
     for (size_t k = 0; k < x.in.size() && !keep; ++k) keep = x.writes(k) && needed[value_of(p, x.in[k])];
     for (int s : x.out) keep |= needed[value_of(p, s)];
     if (!keep) {

@@ -56,12 +56,12 @@ class ChainPlan {
  public:
   explicit ChainPlan(Program& p)
       : program_(p),
-        generator_(p.values.size()),
+        order_(p.values.size()),
         uses_(p.values.size()),
         overlaps_(p.values.size() + 1),
         behind_(overlaps_.size()),
         between_(overlaps_.size()) {
-    overlaps_[generator_].push_back(static_cast<int>(generator_));
+    overlaps_[order_].push_back(static_cast<int>(order_));
     std::vector<int> outside;
     for (size_t v = 0; v < p.values.size(); ++v) {
       overlaps_[v].push_back(static_cast<int>(v));
@@ -114,7 +114,7 @@ class ChainPlan {
   void emit(const Group& g, std::vector<Instruction>& to) const;
 
   Program& program_;
-  size_t generator_;  // a value beside the program's: every draw writes it
+  size_t order_;  // a value beside the program's: what draws or may stop writes it, what writes state reads it
   std::vector<std::optional<ChainLink>> links_;
   std::vector<int> uses_;                   // of the values: operands of all instructions
   std::vector<std::vector<int>> overlaps_;  // of the values
@@ -136,7 +136,9 @@ void ChainPlan::append(int i) {
     if (instruction.in_place() && instruction.op->writes_input(call, static_cast<int>(k))) g.writes.push_back(v);
   }
   for (int s : instruction.out) g.writes.push_back(value_of(s));
-  if (instruction.op->keep_gil) g.writes.push_back(static_cast<int>(generator_));
+  const bool lasts = std::any_of(g.writes.begin(), g.writes.end(), [&](int v) { return is_outside(value(v)); });
+  if (instruction.op->keep_gil || instruction.op->may_stop) g.writes.push_back(static_cast<int>(order_));
+  if (lasts) g.reads.push_back(static_cast<int>(order_));
   groups_.push_back(std::move(g));
   if (!link) return;
   size_t last = groups_.size() - 1;

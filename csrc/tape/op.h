@@ -64,6 +64,7 @@ struct Op {
   bool keep_gil = false;                             // run() is not safe beside other Python threads
   bool (*writes)(const Call&, int input) = nullptr;  // of in-place ops that write more than input 0; by attrs alone
   bool overwrites = false;                           // in place: what input 0 held does not matter
+  bool may_stop = false;  // run() throws for some values: a plan writes nothing lasting before it that came after it
   // What run() computes and moves. Null: an operation per element of the largest tensor; every tensor once, and twice
   // where `writes` says that an input is written too.
   double (*flops)(const Call&) = nullptr;
