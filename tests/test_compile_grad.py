@@ -194,6 +194,33 @@ def test_parameters_changed_before_backward():
     both(work)
 
 
+@pytest.mark.parametrize("retain", [True, False])
+def test_graphs_that_the_function_uses_up(retain):
+    """A step may return what it has differentiated, or what hangs on that; it is outside of the graph then."""
+
+    def work(capture):
+        model, _ = parts()
+        seen = []
+
+        def step(x, y):
+            h = model[0](x).tanh()
+            loss = F.cross_entropy(model[2](h), y)
+            loss.backward(retain_graph=retain)
+            with tg.no_grad():
+                for p in model.parameters():
+                    p -= 0.1 * p.grad
+                    p.grad = None
+            return loss, h * 2, loss + 1
+
+        if capture:
+            step = tg.compile(step)
+        for k in range(4):
+            seen.append(step(*batch(k)))
+        return seen, [p.detach() for p in model.parameters()]
+
+    exactly(work(True), work(False))
+
+
 def test_create_graph_is_refused():
     _, loss_of = parts()
     fast = tg.compile(loss_of)

@@ -35,6 +35,15 @@ std::vector<Tensor> walk(const Tensor& root, std::span<const Tensor> stops, F&& 
   return leaves;
 }
 
+// Whether the run itself has used up what the node saved, or has changed it.
+bool is_over(Node& node) {
+  const auto changed = [](const Saved& s) { return s.tensor && s.tensor->storage->version != s.version; };
+  bool over = node.released;
+  for (int i = 0; i < node.inputs; ++i) over |= changed(node.saved_input(i));
+  for (int i = 0; i < kMaxOutputs; ++i) over |= changed(node.saved_output(i));
+  return over;
+}
+
 void replayed_vjp(Backward& b) {
   if (grad_enabled()) {
     throw std::runtime_error(
@@ -72,7 +81,12 @@ void Capture::finish_backward(std::span<const Tensor> outputs) {
     if (node_of(y).sequence <= first_sequence_) continue;  // a tensor of before
     BackwardPart part;
     part.output = static_cast<int>(k);
-    part.leaves = walk(y, stops, [&](Node& node) { keep_saved(node); });
+    bool over = false;
+    part.leaves = walk(y, stops, [&](Node& node) {
+      keep_saved(node);
+      over |= is_over(node);
+    });
+    if (over) continue;  // nobody can differentiate it any more
     part.arguments.assign(part.leaves.size(), -1);
     for (size_t i = 0; i < arguments_.size(); ++i) {
       if (!arguments_[i].requires_grad()) continue;
