@@ -178,6 +178,20 @@ def test_a_list_that_grows():
     usable()
 
 
+def test_a_result_that_is_kept_too():
+    losses = []
+
+    def step(x):
+        losses.append((x * 2).sum())
+        return losses[-1]
+
+    fast = tg.compile(step)
+    with pytest.raises(tg.CaptureError, match=r"test_compile_errors\.py:\d+ is kept from one call to the next"):
+        for _ in range(3):
+            fast(X)
+    usable()
+
+
 def test_an_attribute_that_is_bound_anew():
     class Recurrent:
         h = tg.zeros(3)

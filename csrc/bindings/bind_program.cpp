@@ -11,6 +11,8 @@
 // after Python.h
 #include <frameobject.h>
 
+#include <map>
+
 namespace py = pybind11;
 using namespace pybind11::literals;
 
@@ -54,6 +56,17 @@ py::list list_of(const std::vector<Tensor>& tensors) {
   return out;
 }
 
+// The results that more refers to than the list and the structure they came in.
+std::vector<Tensor> held_elsewhere(const py::list& outputs) {
+  std::map<PyObject*, Py_ssize_t> times;
+  for (const py::handle o : outputs) ++times[o.ptr()];
+  std::vector<Tensor> out;
+  for (const auto& [o, n] : times) {
+    if (Py_REFCNT(o) > 2 * n) out.push_back(unwrap(o));
+  }
+  return out;
+}
+
 // One capture: begins when it is made, ends with finish() or close().
 struct PyCapture {
   PyCapture(const py::list& arguments, std::string package, bool lenient)
@@ -67,6 +80,12 @@ struct PyCapture {
   }
   py::tuple finish(const py::list& outputs, bool keep_grads) {
     std::string problem;
+    std::vector<Tensor> held = held_elsewhere(outputs);
+    if (!held.empty()) {  // perhaps only by a cycle
+      PyGC_Collect();
+      held = held_elsewhere(outputs);
+    }
+    for (const Tensor& t : held) capture.held(t);
     const auto collect = [] { PyGC_Collect(); };
     std::shared_ptr<Program> program = capture.finish(tensors_of(outputs), keep_grads, +collect, &problem);
     close();

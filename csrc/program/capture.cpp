@@ -310,6 +310,7 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
     return nullptr;
   }
   recorder = nullptr;  // finalizers that run now are no part of it
+  for (uint32_t mark : held_) alive_[mark] = true;
   *problem = escaped();
   if (!problem->empty()) {  // perhaps only because a cycle has not been collected
     collect();

@@ -27,6 +27,8 @@ class Capture final : public Recorder {
   // do something else: `problem` tells.
   std::shared_ptr<Program> finish(std::span<const Tensor> outputs, bool keep_grads, void (*collect)(),
                                   std::string* problem);
+  // Before finish(): the program holds on to this result beyond what it returns.
+  void held(const Tensor& t) { held_.push_back(t->storage->mark); }
   bool failed() const { return failed_.has_value(); }  // for good, whatever another run finds
 
   void record(const Call& call, std::span<const Tensor> out) override;
@@ -61,6 +63,7 @@ class Capture final : public Recorder {
   uint64_t first_sequence_ = last_sequence();           // nodes up to this one are older than the run
   std::unordered_map<const Storage*, int> old_values_;  // memory that was there before
   std::unordered_map<uint32_t, int> new_values_;        // by mark
+  std::vector<uint32_t> held_;                          // marks
   std::unordered_map<uint32_t, bool> alive_;            // storages made during the run
   std::unordered_map<uint64_t, std::vector<int>> slot_index_;
   std::unordered_map<TensorImpl*, size_t> gradient_index_;
