@@ -350,3 +350,34 @@ def test_example_backpropagation():
         return step, model, None
 
     assert both(make, [(features(20, 4, k), features(20, 1, -k - 1 + 50)) for k in range(5)]) <= 2
+
+
+@pytest.mark.parametrize("keep_grads", [True, False])
+def test_accumulation_over_two_calls(keep_grads):
+    """One compiled function for the gradients, another for the update."""
+    results = []
+    for capture in (False, True):
+        tg.manual_seed(0)
+        model = classifier()
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+        def gradients(x, y, model=model):
+            loss = F.cross_entropy(model(x), y) / 2
+            loss.backward()
+            return loss
+
+        def update(optimizer=optimizer):
+            optimizer.step()
+            optimizer.zero_grad()
+
+        if capture:
+            gradients, update = tg.compile(gradients, keep_grads=keep_grads), tg.compile(update, keep_grads=keep_grads)
+        losses, kept = [], []
+        for k in range(12):
+            losses.append(gradients(features(seed=k), classes(seed=k)))
+            if k % 2:
+                kept += [p.grad.clone() for p in model.parameters()]
+                update()
+                assert all(p.grad is None for p in model.parameters())
+        results.append((losses, kept, state_of(model, optimizer)))
+    exactly(results[1], results[0])
