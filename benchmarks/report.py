@@ -183,11 +183,11 @@ def endings(result: dict) -> list[str]:
 
 
 def amount(value: float, unit: str) -> str:
-    """A duration or a size with three digits."""
+    """A duration (or a difference of two) or a size with three digits."""
     if unit == "bytes":
         return f"{value / 1e6:.3g} MB"
     for scale, name in ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms")):
-        if value < 999.5 * scale:
+        if abs(value) < 999.5 * scale:
             return f"{value / scale:.3g} {name}"
     return f"{value:.3g} s"
 
