@@ -43,7 +43,8 @@ def by_name(names_by_type):
 # Types of "parameter" or "function.parameter", which goes first. Where the default is None, None is added.
 PARAMETERS = by_name(
     {
-        "Tensor": "input target weight bias condition gradient index_select.index gather.index matmul.other "
+        "Tensor | None": "run.order",
+        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index matmul.other "
         "expand_as.other view_as.other adam_step_.step sgd_step_.step",
         "Sequence[Tensor]": "tensors params grads",
         "list[Tensor]": "finish.outputs replay.arguments",
@@ -52,8 +53,8 @@ PARAMETERS = by_name(
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
-        "int": "dim dim0 dim1 start_dim end_dim index correction low high n m none _profile_range.start",
-        "float": "p from_ to mean std eps linspace.start linspace.end",
+        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none _profile_range.start",
+        "float": "seconds p from_ to mean std eps linspace.start linspace.end",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads",
         "str": "root reduction activation _profile_range.name",
@@ -63,6 +64,7 @@ PARAMETERS = by_name(
         "_Array": "array",
         "Generator": "generator",
         "_Options": "options",
+        "_Program": "program",
         "bytes": "state",
         "type[Any]": "cls",
         "None": "mod",
@@ -100,13 +102,14 @@ RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memor
 RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
 ATTRIBUTES = by_name(
     {
-        "int": "ndim itemsize nbytes _version instructions",
+        "int": "ndim itemsize nbytes _version instructions done",
         "bool": "requires_grad is_leaf is_floating_point",
         "Size": "shape",
         "_dtype": "dtype",
         "Tensor | None": "grad",
         "Tensor": "data T mT",
         "Any": "grad_fn",
+        "list[Tensor]": "arguments results",
     }
 )
 EXTREME = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}

@@ -580,6 +580,32 @@ class Tensor:
     def zero_(self) -> Self:
         """Sets every element to zero."""
 
+class _Batches:
+    """Batches of rows of tensors, as many in each."""
+
+    @property
+    def arguments(self) -> list[Tensor]:
+        """Tensors as the program takes them."""
+
+    @property
+    def done(self) -> builtins.int:
+        """The number of batches of the last run."""
+
+    @property
+    def results(self) -> list[Tensor]:
+        """What they returned: for each output a tensor of rows."""
+
+    def run(
+        self,
+        program: _Program,
+        order: Tensor | None,
+        begin: builtins.int,
+        end: builtins.int,
+        seconds: builtins.float,
+    ) -> builtins.bool:
+        """Replays the program over batches of rows [begin, end), in an order or as they lie (None), until the time is
+        spent. False: it does not fit."""
+
 class _Capture:
     """Records what runs in this thread from its construction on."""
 
@@ -597,6 +623,9 @@ class _ModuleBase:
     """Calling an instance calls its forward()."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+
+class _NotFinite(FloatingPointError):
+    """The loss, its argument, is nan or infinite."""
 
 class _Options:
     """The options of a parameter group that a step reads."""
@@ -650,6 +679,9 @@ def _profile_start() -> None:
 
 def _profile_stop() -> list[tuple[Any, ...]]:
     """Ends the record: a list of (name, is_range, is_backward, thread, start, duration, flops, bytes, shape, dtype)."""
+
+def _require_finite(x: Tensor) -> Tensor:
+    """The one value of x, outside the graph. Raises _NotFinite, also in a replay, before what follows is run."""
 
 def _same_objects(a: list[Any], b: list[Any]) -> builtins.bool:
     """Whether two lists hold the same objects in the same order."""
