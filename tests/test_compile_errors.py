@@ -324,3 +324,26 @@ def test_a_hundred_thousand_instructions():
     for fast, eager in got[:3]:
         exactly(fast, eager)
     assert got[3] < 60
+
+
+def test_a_view_of_a_result_or_a_gradient_that_is_kept():
+    kept = []
+    x, w = tg.ones(3), tg.ones(3).requires_grad_()
+
+    @tg.compile
+    def view(x):
+        y = x * 2
+        kept.append(y[:2])
+        return y
+
+    @tg.compile(keep_grads=True)
+    def gradient(x):
+        w.grad = None
+        (w * x).sum().backward()
+        kept.append(w.grad.view(3))
+        return x + 1
+
+    for function in (view, gradient):
+        function(x)
+        with pytest.raises(tg.CaptureError, match="is kept from one call to the next"):
+            function(x)

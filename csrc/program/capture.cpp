@@ -277,9 +277,29 @@ void Capture::finish_outputs(std::span<const Tensor> outputs) {
   }
 }
 
+// Results and gradients whose memory somebody else holds, too, as a view. A graph holds what it saved: where a result
+// has one, that cannot be told.
+void Capture::add_shared(std::span<const Tensor> outputs, std::unordered_map<uint32_t, bool>& alive) const {
+  std::unordered_map<const TensorImpl*, const Storage*> ours;
+  for (const Tensor& t : outputs) {
+    if (t->grad_fn) return;
+    ours[&t.impl()] = t->storage.get();
+  }
+  for (const LeafGradient& g : program_->gradients) {
+    if (g.after == LeafGradient::After::Made) ours[g.tensor.get()] = g.tensor->storage.get();
+  }
+  std::unordered_map<const Storage*, int64_t> handles;
+  for (const auto& [_, storage] : ours) ++handles[storage];
+  for (const auto& [storage, count] : handles) {
+    if (storage->mark >= first_mark_ && storage->refs > count) alive[storage->mark] = true;
+  }
+}
+
 // Memory that the run made, and that is neither returned nor a gradient, but still there.
-std::string Capture::escaped() const {
-  for (const auto& [mark, _] : alive_) {
+std::string Capture::escaped(std::span<const Tensor> outputs) const {
+  std::unordered_map<uint32_t, bool> alive = alive_;
+  add_shared(outputs, alive);
+  for (const auto& [mark, _] : alive) {
     const auto found = new_values_.find(mark);
     if (found == new_values_.end()) continue;
     const Value& v = program_->values[static_cast<size_t>(found->second)];
@@ -311,10 +331,10 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
   }
   recorder = nullptr;  // finalizers that run now are no part of it
   for (uint32_t mark : held_) alive_[mark] = true;
-  *problem = escaped();
+  *problem = escaped(outputs);
   if (!problem->empty()) {  // perhaps only because a cycle has not been collected
     collect();
-    *problem = escaped();
+    *problem = escaped(outputs);
   }
   stop();
   if (!problem->empty()) return nullptr;

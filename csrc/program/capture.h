@@ -51,7 +51,8 @@ class Capture final : public Recorder {
   void finish_outputs(std::span<const Tensor> outputs);
   void finish_backward(std::span<const Tensor> outputs);
   void keep_saved(Node& node);
-  std::string escaped() const;
+  void add_shared(std::span<const Tensor> outputs, std::unordered_map<uint32_t, bool>& alive) const;
+  std::string escaped(std::span<const Tensor> outputs) const;
 
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
   std::vector<Tensor> arguments_;
