@@ -44,8 +44,8 @@ def by_name(names_by_type):
 PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
-        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index matmul.other "
-        "expand_as.other view_as.other adam_step_.step sgd_step_.step",
+        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
+        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step",
         "Sequence[Tensor]": "tensors params grads",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
@@ -53,7 +53,8 @@ PARAMETERS = by_name(
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
-        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none _profile_range.start",
+        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
+        "_profile_range.start",
         "float": "seconds p from_ to mean std eps linspace.start linspace.end",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads",

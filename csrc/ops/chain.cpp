@@ -119,8 +119,13 @@ void run_chain(const Call& c, std::span<Tensor> out) {
   run_sum(*chain.sum.op, chain.sum.x, *chain.sum.attrs, {elements, &blocks}, out.back());
 }
 
+double chain_flops(const Call& c) {
+  const auto& chain = *static_cast<const Chain*>(c.attrs.plan.get());
+  return static_cast<double>(chain.n) * static_cast<double>(chain.steps.size() + (chain.sum.op != nullptr));
+}
+
 }  // namespace
 
-constexpr Op kChain = {"chain", nullptr, nullptr, run_chain, nullptr};
+constexpr Op kChain = {.name = "chain", .run = run_chain, .flops = chain_flops};
 
 }  // namespace tg

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import types
 import warnings
 
 from . import _core
@@ -26,6 +27,8 @@ def compile(function=None, *, keep_grads=False, fallback=False):
     fallback: warn once and run the function uncompiled where it cannot be captured.
 
     What the function reads from Python while it is captured (numbers, lists, the way its branches went) is frozen.
+    Modules that the function calls are watched: another parameter, another mode, and it is captured anew. So are the
+    optimizers whose step() it calls. `explain()`, `to_dot()` and `to_svg()` show what was captured.
     Raises CaptureError, which names the line, where the function reads a tensor's value (`.item()`, `bool()`,
     `.numpy()`, a mask as index) or keeps a new tensor for the next call.
     Results of a step that called backward() are outside the graph.
@@ -64,7 +67,7 @@ class Compiled:
         return self._capture(key, tensors, args, kwargs)
 
     def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else types.MethodType(self, instance)
 
     def explain(self):
         """What has been captured, to print: for each program the instructions before and after planning, with operands,
