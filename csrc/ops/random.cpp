@@ -38,37 +38,21 @@ void run_randperm(const Call& c, std::span<Tensor> out) {
 }
 // What was there before has no part in the result.
 void forget_vjp(Backward&) {}
-// Draws keep the GIL: a fork from another Python thread must not find the generator locked.
-constexpr Op kUniform = {.name = "uniform_",
-                         .run = run_uniform,
-                         .vjp = forget_vjp,
-                         .in_place = true,
-                         .keep_gil = true,
-                         .overwrites = true,
-                         .flops = no_flops,
-                         .bytes = written_bytes};
-constexpr Op kNormal = {.name = "normal_",
-                        .run = run_normal,
-                        .vjp = forget_vjp,
-                        .in_place = true,
-                        .keep_gil = true,
-                        .overwrites = true,
-                        .flops = no_flops,
-                        .bytes = written_bytes};
-constexpr Op kRandint = {.name = "randint_",
-                         .run = run_randint,
-                         .in_place = true,
-                         .keep_gil = true,
-                         .overwrites = true,
-                         .flops = no_flops,
-                         .bytes = written_bytes};
-constexpr Op kRandperm = {.name = "randperm",
-                          .run = run_randperm,
-                          .in_place = true,
-                          .keep_gil = true,
-                          .overwrites = true,
-                          .flops = no_flops,
-                          .bytes = written_bytes};
+// Fills a tensor with draws. Keeps the GIL: a fork from another Python thread must not find the generator locked.
+constexpr Op draw_op(const char* name, void (*run)(const Call&, std::span<Tensor>), void (*vjp)(Backward&) = nullptr) {
+  return {.name = name,
+          .run = run,
+          .vjp = vjp,
+          .in_place = true,
+          .keep_gil = true,
+          .overwrites = true,
+          .flops = no_flops,
+          .bytes = written_bytes};
+}
+constexpr Op kUniform = draw_op("uniform_", run_uniform, forget_vjp);
+constexpr Op kNormal = draw_op("normal_", run_normal, forget_vjp);
+constexpr Op kRandint = draw_op("randint_", run_randint);
+constexpr Op kRandperm = draw_op("randperm", run_randperm);
 
 // dropout_key(): what a mask is made from; drawn at every run
 void infer_dropout_key(const Call&, OutSpec* out) { *out = {{}, DType::Int64}; }
