@@ -5,8 +5,6 @@
 #include <cstring>
 #include <unordered_map>
 
-#include "program/plan_chains.h"
-
 namespace tg {
 namespace {
 

@@ -9,6 +9,9 @@ void plan(Program& p);  // all passes
 void drop_dead_code(Program& p);
 void share_common_subexpressions(Program& p);
 void fuse_products(Program& p);
+// Elementwise instructions become chains (ops/chain.h), whose inner values need no memory. The last pass: a chain may
+// write in place what it also lists among its outputs.
+void plan_chains(Program& p);
 
 // Which instructions write and read a value, ascending. A write in place is a read, too.
 struct Use {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "program/chain_builder.h"
-#include "program/plan_chains.h"
+#include "program/plan.h"
 
 namespace tg {
 namespace {
