@@ -157,9 +157,10 @@ class Program : public std::enable_shared_from_this<Program> {
   };
   std::vector<Step> steps_;
   std::vector<Tensor> operands_;
-  std::vector<std::pair<Cell*, uint64_t>> cells_;       // with which of their numbers are zero
-  std::vector<int> arena_values_, outputs_, restored_;  // the last: constants that the run writes to
-  std::vector<Ref<Storage>> made_;                      // the outputs' memory in this call
+  std::vector<std::pair<Cell*, uint64_t>> cells_;              // with which of their numbers are zero
+  std::vector<int> argument_values_, state_values_, written_;  // the last: arguments and state that the run writes to
+  std::vector<int> arena_values_, outputs_, restored_;         // the last: constants that the run writes to
+  std::vector<Ref<Storage>> made_;                             // the outputs' memory in this call
   Ref<Storage> arena_;
   bool releases_gil_ = false;
   std::mutex mutex_;

@@ -39,8 +39,8 @@ bool Program::fits(std::span<const Tensor> given) const {
   for (size_t i = 0; i < given.size(); ++i) {
     if (!same_layout(given[i], arguments[i])) return false;
   }
-  for (const Value& v : values) {
-    if (v.kind != Value::Kind::State) continue;
+  for (int i : state_values_) {
+    const Value& v = values[static_cast<size_t>(i)];
     const TensorImpl& t = *v.source.ref();
     if (t.data != v.data || t.layout != v.layout || t.requires_grad != v.requires_grad) return false;
   }
@@ -67,8 +67,13 @@ void Program::prepare() {
     const int number = static_cast<int>(i);
     if (v.in_arena()) arena_values_.push_back(number);
     switch (v.kind) {
-      case Value::Kind::Argument: break;
+      case Value::Kind::Argument:
+        argument_values_.push_back(number);
+        if (v.written) written_.push_back(number);
+        break;
       case Value::Kind::State:
+        state_values_.push_back(number);
+        if (v.written) written_.push_back(number);
         v.data = v.source->data;
         v.layout = v.source->layout;
         v.requires_grad = v.source->requires_grad;
@@ -116,10 +121,9 @@ void Program::bind_arena(Ref<Storage> arena) {
 }
 
 void Program::bind_arguments(std::span<const Tensor> given) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    const Value& v = values[i];
-    if (v.kind != Value::Kind::Argument || static_cast<size_t>(v.argument) >= given.size()) continue;
-    bind(static_cast<int>(i), given[static_cast<size_t>(v.argument)].data<char>());
+  for (int i : argument_values_) {
+    const auto argument = static_cast<size_t>(values[static_cast<size_t>(i)].argument);
+    if (argument < given.size()) bind(i, given[argument].data<char>());
   }
 }
 
@@ -239,10 +243,9 @@ void Program::run(std::span<const Tensor> given, GilRelease* released) {
 
 // `finished`: no run was cut short.
 void Program::end(std::span<const Tensor> given, bool finished) {
-  for (const Value& v : values) {
-    if (!v.written) continue;
-    if (v.kind == Value::Kind::Argument) ++given[static_cast<size_t>(v.argument)]->storage->version;
-    if (v.kind == Value::Kind::State) ++v.source->storage->version;
+  for (int i : written_) {
+    const Value& v = values[static_cast<size_t>(i)];
+    ++(v.kind == Value::Kind::State ? v.source : given[static_cast<size_t>(v.argument)])->storage->version;
   }
   if (finished) leave_gradients();
 }
