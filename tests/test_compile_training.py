@@ -7,7 +7,7 @@ import pytest
 import tapegrad as tg
 from captured import compiled, exactly
 from tapegrad import nn, optim
-from tapegrad.examples import gradient_descent
+from tapegrad.examples import backprop_by_hand, gradient_descent, regression
 from tapegrad.nn import functional as F
 
 STEPS = 20
@@ -293,63 +293,41 @@ def test_tied_weights():
 def test_example_gradient_descent(update_of, batch):
     def make():
         model = gradient_descent.Linear()
-        update = update_of(model, 0.1)
-
-        def step(x, y):
-            loss = (y - model(x)).pow(2).mean()
-            update(loss)
-            return loss
-
-        return step, model, None
+        return gradient_descent.make_step(model, update_of(model, 0.1)), model, None
 
     x, y = gradient_descent.make_data()
     starts = [(k * batch) % 200 for k in range(STEPS)]
     assert both(make, [(x[s : s + batch], y[s : s + batch]) for s in starts]) <= 2
 
 
-def test_example_regression():
-    """The step of examples/regression.py: the update by hand, the gradient zeroed in place."""
+@pytest.mark.parametrize("mean", [False, True])
+def test_example_regression(mean):
+    """The update by hand, the gradient zeroed in place."""
 
     def make():
         model = nn.Module()
         model.w = nn.Parameter(tg.tensor(0.0))
-
-        def step(x, y):
-            loss = ((model.w * x - y) ** 2).sum()
-            loss.backward()
-            with tg.no_grad():
-                model.w -= 0.01 * model.w.grad
-                model.w.grad.zero_()
-            return loss
-
-        return step, model, None
+        return regression.tape_step(model.w, mean=mean), model, None
 
     x = tg.arange(1, 7).float()
     assert both(make, [(x, 2 * x)] * STEPS) <= 3
 
 
 def test_example_backpropagation():
-    """The network of examples/backprop_by_hand.py, with weights and biases that are no module's."""
-
-    def make():
-        model = nn.Module()
-        for k, (a, b) in enumerate([(4, 6), (6, 6), (6, 1)]):
-            setattr(model, f"W{k}", nn.Parameter(tg.randn(a, b)))
-            setattr(model, f"b{k}", nn.Parameter(tg.randn(b)))
-
-        def step(x, y):
-            a = x
-            for k in range(3):
-                a = a @ getattr(model, f"W{k}") + getattr(model, f"b{k}")
-                if k < 2:
-                    a = a.relu()
-            error = ((a - y) ** 2).mean()
-            gradients = tg.autograd.grad(error, list(model.parameters()))
-            return error, gradients
-
-        return step, model, None
-
-    assert both(make, [(features(20, 4, k), features(20, 1, -k - 1 + 50)) for k in range(5)]) <= 2
+    """Weights and biases that are no module's; the gradients stay in .grad."""
+    X, T, W, b = backprop_by_hand.make_problem()
+    results = []
+    for capture in (False, True):
+        weights, biases = [[nn.Parameter(tg.Tensor(a)) for a in arrays] for arrays in (W, b)]
+        step = backprop_by_hand.tape_step(weights, biases)
+        if capture:
+            step, inner = compiled(step)
+        results.append([])
+        for k in range(STEPS):
+            error = step(tg.Tensor(X) + k, tg.Tensor(T))
+            results[-1].append((error, [p.grad.clone() for p in weights + biases]))
+    exactly(results[1], results[0])
+    assert inner.runs <= 2
 
 
 @pytest.mark.parametrize("keep_grads", [True, False])

@@ -51,19 +51,30 @@ def by_hand(X, T, W, b):
     return err, DW, Db
 
 
+def tape_step(W, b):
+    """step(X, T): err by the tape for Parameters W and b, whose .grad it leaves."""
+
+    def step(X, T):
+        for p in [*W, *b]:
+            p.grad = None
+        A = X
+        for k, (w, c) in enumerate(zip(W, b, strict=True)):
+            A = A @ w + c
+            if k < len(W) - 1:
+                A = A.relu()
+        err = ((A - T) ** 2).mean()
+        err.backward()
+        return err
+
+    return step
+
+
 def by_tape(X, T, W, b, make=None):
     """The same by the tape; `make` turns an array into a tensor (default torch.Tensor: float32)."""
     make = make or torch.Tensor
-    X, T = make(X), make(T)
     W = [nn.Parameter(make(w)) for w in W]
     b = [nn.Parameter(make(c)) for c in b]
-    A = X
-    for k, (w, c) in enumerate(zip(W, b, strict=True)):
-        A = A @ w + c
-        if k < len(W) - 1:
-            A = A.relu()
-    err = ((A - T) ** 2).mean()
-    err.backward()
+    err = tape_step(W, b)(make(X), make(T))
     return err.item(), [w.grad for w in W], [c.grad for c in b]
 
 

@@ -60,11 +60,22 @@ def hand_update(model: Linear, lr: float) -> Callable[[torch.Tensor], None]:
     return update
 
 
+def make_step(model: Linear, update: Callable) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """step(inputs, labels): updates the model, returns the loss before."""
+
+    def step(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = (labels - model(inputs)).pow(2).mean()
+        update(loss)
+        return loss
+
+    return step
+
+
 def run(update_of: Callable, *, batch: int | None = None, steps: int = 20, lr: float = 0.1) -> list[str]:
     """One printed line per step; `batch` takes contiguous batches of that size in turn instead of all points."""
     x, y = make_data()
     model = Linear()
-    update = update_of(model, lr)
+    step = make_step(model, update_of(model, lr))
     lines = []
     for t in range(steps):
         if batch is None:
@@ -72,8 +83,7 @@ def run(update_of: Callable, *, batch: int | None = None, steps: int = 20, lr: f
         else:
             ix = (t * batch) % len(x)
             inputs, labels = x[ix : ix + batch], y[ix : ix + batch]
-        loss = (labels - model(inputs)).pow(2).mean()
-        update(loss)
+        loss = step(inputs, labels)
         lines.append(f"Step {t + 1}, Loss: {loss: .2f}; Result: {model.string()}")
     return lines
 

@@ -7,6 +7,8 @@ hand-written gradient ``np.dot(2 * x, y_pred - y).mean()`` is a sum over the poi
 mean of one number is that number. The tape must follow the same path for the same loss, sum((w x - y)^2).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 import tapegrad as tg
@@ -25,22 +27,32 @@ def by_hand(x: np.ndarray, y: np.ndarray, *, lr: float = 0.01, steps: int = 10) 
     return path
 
 
+def tape_step(w: tg.Tensor, *, lr: float = 0.01, mean: bool = False) -> Callable[[tg.Tensor, tg.Tensor], tg.Tensor]:
+    """step(x, y): one step of gradient descent on w with the gradient from the tape; returns the loss before it."""
+
+    def step(x, y):
+        squares = (w * x - y) ** 2
+        loss = squares.mean() if mean else squares.sum()
+        loss.backward()
+        with tg.no_grad():
+            w.sub_(lr * w.grad)
+            w.grad.zero_()
+        return loss
+
+    return step
+
+
 def by_tape(x: tg.Tensor, y: tg.Tensor, *, lr: float = 0.01, steps: int = 10, mean: bool = False):
     """The same with the gradient from the tape; `mean` takes the mean of the squares instead of their sum.
 
     x, y: (n,). Returns (w after every step, loss before every step), two lists of `steps` numbers.
     """
     w = tg.tensor(0.0, requires_grad=True)
+    step = tape_step(w, lr=lr, mean=mean)
     path, losses = [], []
     for _ in range(steps):
-        squares = (w * x - y) ** 2
-        loss = squares.mean() if mean else squares.sum()
-        loss.backward()
-        with tg.no_grad():
-            w -= lr * w.grad
-            w.grad.zero_()
+        losses.append(step(x, y).item())
         path.append(w.item())
-        losses.append(loss.item())
     return path, losses
 
 
