@@ -1,4 +1,4 @@
-// Dead code and common subexpressions.
+// Dead code, constants and common subexpressions.
 #include "program/plan.h"
 
 #include <algorithm>
@@ -119,6 +119,47 @@ void drop_dead_code(Program& p) {
   remove_empty(p);
 }
 
+// What is computed from small constants alone is one.
+void fold_constants(Program& p) {
+  constexpr size_t kSmall = 4096;
+  const std::vector<bool> outside = seen_outside(p);
+  const std::vector<Use> uses = uses_of(p);
+  const auto value = [&](int slot) -> Value& { return p.values[value_of(p, slot)]; };
+  for (Instruction& x : p.instructions) {
+    const bool overwrites = x.in_place() && x.op->overwrites && !x.op->writes;
+    if (x.op->keep_gil || x.op->may_stop || x.arguments().cell || (x.in_place() && !overwrites)) continue;
+    const std::vector<int> out = overwrites ? std::vector<int>{x.in[0]} : x.out;
+    const bool made_here = std::all_of(out.begin(), out.end(), [&](int s) {
+      const Tensor& t = p.slots[static_cast<size_t>(s)].tensor;
+      const bool whole = t.contiguous() && size_t(t.numel()) * itemsize(t.dtype()) == value(s).bytes;
+      return whole && value(s).bytes <= kSmall && value(s).in_arena() && !outside[value_of(p, s)] &&
+             uses[value_of(p, s)].writes.size() == 1;
+    });
+    const bool known = std::all_of(x.in.begin() + overwrites, x.in.end(),
+                                   [&](int s) { return value(s).kind == Value::Kind::Constant && !value(s).written; });
+    if (!made_here || !known) continue;
+    std::vector<Tensor> in, made;
+    for (int s : out)
+      made.push_back(Tensor::empty(p.slots[size_t(s)].tensor.shape(), p.slots[size_t(s)].tensor.dtype()));
+    if (overwrites) in.push_back(made[0]);
+    for (size_t k = overwrites; k < x.in.size(); ++k) {
+      const Slot& slot = p.slots[static_cast<size_t>(x.in[k])];
+      const Tensor& t = slot.tensor;
+      in.emplace_back(Ref<TensorImpl>(new TensorImpl(t.shape(), t.strides(), t.dtype())));
+      in.back()->data = value(x.in[k]).source.data<char>() + slot.offset;
+      in.back()->storage = value(x.in[k]).source->storage;
+    }
+    x.op->run({*x.op, in, x.arguments()}, made);
+    for (size_t k = 0; k < out.size(); ++k) {
+      value(out[k]).kind = Value::Kind::Constant;
+      value(out[k]).written = false;
+      value(out[k]).source = made[k];
+    }
+    x.op = nullptr;
+  }
+  remove_empty(p);
+}
+
 // An instruction that computes what an earlier one has computed goes, if neither result is written again.
 void share_common_subexpressions(Program& p) {
   share_constants(p);
@@ -177,6 +218,7 @@ void share_common_subexpressions(Program& p) {
 
 void plan(Program& p) {
   drop_dead_code(p);
+  fold_constants(p);
   share_common_subexpressions(p);
   fuse_products(p);
   plan_chains(p);

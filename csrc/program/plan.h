@@ -7,6 +7,7 @@ namespace tg {
 void plan(Program& p);  // all passes
 
 void drop_dead_code(Program& p);
+void fold_constants(Program& p);
 void share_common_subexpressions(Program& p);
 void fuse_products(Program& p);
 // Elementwise instructions become chains (ops/chain.h), whose inner values need no memory. The last pass: a chain may
