@@ -110,3 +110,26 @@ def test_linear_activates_every_element_once(size, dtype, activation, threads):
                 tg.set_num_threads(count)
                 y = tg.nn.functional.linear(left[i], right[j], b, activation=activation).numpy()
                 assert y.tobytes() == expected.tobytes(), f"{i} x {j}, {count} threads"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_weight_and_bias_gradients(size, dtype, threads):
+    """Made in one product: right, and the same bits with a graph of their own and for any number of threads."""
+    m, k, n = size
+    rng = np.random.default_rng(m * n + k)
+    x = tg.tensor(rng.standard_normal((m, k)).astype(dtype))
+    w = tg.tensor(rng.standard_normal((n, k)).astype(dtype)).requires_grad_()
+    b = tg.zeros(n, dtype=x.dtype).requires_grad_()
+    for layout, g in layouts(rng, m, n, dtype).items():
+        results = []
+        for count, graph in [(1, False), (2, False), (3, False), (2, True)]:
+            tg.set_num_threads(count)
+            y = tg.nn.functional.linear(x, w, b)
+            results.append([r.detach().numpy() for r in tg.autograd.grad(y, [w, b], g, create_graph=graph)])
+        wide, others = g.double().numpy(), [x.double().numpy(), np.ones(m)]
+        for got, other in zip(results[0], others, strict=True):
+            error, size = np.abs(got - wide.T @ other), np.abs(wide).T @ np.abs(other)
+            assert (error <= 0.3 * TOLERANCE[dtype] * size).all(), layout
+        for other in results[1:]:
+            assert all(np.array_equal(a, c) for a, c in zip(results[0], other, strict=True)), layout

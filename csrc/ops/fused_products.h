@@ -11,8 +11,10 @@ const Op* linear_with(const Op& linear, const Op& activation);
 // matmul(g, w) of two matrices, then the derivative of an activation whose contiguous result is y. Inputs: g, w, y.
 const Op* masked_product(const Op& matmul, const Op& derivative);
 
-// matmul(a, b) of two matrices, then the step of the parameter whose gradient that is. Inputs: see optim.cpp.
+// matmul(a, b) of two matrices or weight_gradient(g, x), then the step of the parameter whose gradient that is. Inputs:
+// see optim.cpp.
 bool is_product(const Op& matmul);
+bool is_weight_gradient(const Op& op);
 const Op* step_behind_product(const Op& step);
 
 }  // namespace tg

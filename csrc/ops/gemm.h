@@ -47,9 +47,13 @@ struct GemmArgs {
   const void* bias;  // n values, or null
   bool accumulate;
   GemmHook hook;
+  void* sums;  // null, or for m values: the sums of A's rows. Only where those are one element apart
 };
 // Of the matrices in the last two dimensions; C is contiguous.
 GemmArgs gemm_args(const Tensor& a, const Tensor& b, void* c);
+// g^T x into `gradient`, the sums of g's columns into `sums`; g is contiguous.
+GemmArgs weight_gradient_args(const Tensor& g, const Tensor& x, void* gradient, void* sums);
+void column_sums(const Tensor& g, void* sums);  // the same alone
 
 // Uses the threads where they pay. The result has the same bits for every number of threads. Throws std::bad_alloc.
 void gemm(const GemmArgs& args);

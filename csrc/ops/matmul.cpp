@@ -112,10 +112,39 @@ void run_activated(const Call& c, std::span<Tensor> out) {
   run_product(c, out[0], {activate, &context});
 }
 double linear_flops(const Call& c) { return 2.0 * double(c.in[0].numel()) * double(c.in[1].size(0)); }
+
+// weight_gradient(g (batch, n) contiguous, x (batch, k)): g^T x (n, k), and the sums of g's columns (n,).
+void infer_weight_gradient(const Call& c, OutSpec* out) {
+  out[0] = {{c.in[0].size(1), c.in[1].size(1)}, c.in[0].dtype()};
+  out[1] = {{c.in[0].size(1)}, c.in[0].dtype()};
+}
+void run_weight_gradient(const Call& c, std::span<Tensor> out) {
+  gemm(weight_gradient_args(c.in[0], c.in[1], out[0].data(), out[1].data()));
+}
+double weight_gradient_flops(const Call& c) { return (2.0 * double(c.in[1].size(1)) + 1) * double(c.in[0].numel()); }
+constexpr Op kWeightGradient = {.name = "weight_gradient",
+                                .infer = infer_weight_gradient,
+                                .run = run_weight_gradient,
+                                .outputs = 2,
+                                .flops = weight_gradient_flops};
+
+// The same sums, to the bit, by themselves.
+void infer_column_sums(const Call& c, OutSpec* out) { *out = {{c.in[0].size(1)}, c.in[0].dtype()}; }
+void run_column_sums(const Call& c, std::span<Tensor> out) { column_sums(c.in[0], out[0].data()); }
+void column_sums_vjp(Backward& s) { s.set(0, ops::expand(s.g, s.input_shape(0))); }
+constexpr Op kColumnSums = {.name = "sum", .infer = infer_column_sums, .run = run_column_sums, .vjp = column_sums_vjp};
+
 void product_vjp(Backward& s, const Tensor& g) {
   if (s.needs(0)) s.set(0, multiply(g, s.input(1)));
+  if (s.needs(1) && s.needs(2) && !grad_enabled()) {
+    Tensor out[2];
+    execute(kWeightGradient, std::initializer_list<Tensor>{ops::contiguous(g), s.input(0)}, no_attrs(), out);
+    s.set(1, std::move(out[0]));
+    s.set(2, std::move(out[1]));
+    return;
+  }
   if (s.needs(1)) s.set(1, multiply(transposed(g), s.input(0)));
-  if (s.needs(2)) s.set(2, ops::sum(g, Dims{0}));
+  if (s.needs(2)) s.set(2, execute(kColumnSums, {ops::contiguous(g)}));
 }
 void linear_vjp(Backward& s) { product_vjp(s, s.g); }
 template <const Activation& F>
@@ -160,6 +189,7 @@ void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
 }  // namespace
 
 bool is_product(const Op& matmul) { return &matmul == &kMatmul; }
+bool is_weight_gradient(const Op& op) { return &op == &kWeightGradient; }
 
 const Op* linear_with(const Op& linear, const Op& activation) {
   if (&linear != &kLinear) return nullptr;

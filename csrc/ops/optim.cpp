@@ -113,16 +113,18 @@ double step_flops(const Call& c) {
 
 // The step of one parameter, whose gradient is the product a b, part by part as the product is made; the gradient is
 // not stored. Inputs: the parameter, a, b, its state, and the number of steps so far, which the step of the other
-// parameters will raise. attrs.integer[0]: how many state tensors, attrs.cell the options.
+// parameters will raise. attrs.integer[0]: how many state tensors, attrs.cell the options. attrs.flag: the gradient is
+// that of weight_gradient(a, b), whose sums are an input that is written, before the last.
 bool writes_behind_product(const Call& c, int input) {
-  return input == 0 || (input >= 3 && input < 3 + c.attrs.integer[0]);
+  return input == 0 || (input >= 3 && input < 3 + c.attrs.integer[0] + c.attrs.flag);
 }
 template <class Rule>
 void run_behind_product(const Call& c, std::span<Tensor>) {
   const double* o = c.attrs.cell->values.data();
   const size_t lists = 2 + Rule::state(o);
   const auto args = Rule::args(o, steps_so_far(c.in.back()) + 1);
-  GemmArgs product = gemm_args(c.in[1], c.in[2], nullptr);
+  GemmArgs product = c.attrs.flag ? weight_gradient_args(c.in[1], c.in[2], nullptr, c.in[c.in.size() - 2].data())
+                                  : gemm_args(c.in[1], c.in[2], nullptr);
   const int dtype = float_index(c.in[0]);
   const auto item = static_cast<int64_t>(itemsize(c.in[0].dtype()));
   const auto update = [&](const GemmPart& part) {

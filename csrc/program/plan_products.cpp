@@ -52,7 +52,8 @@ class Fuser {
                         [&](const BackwardPart& b) { return i < b.begin && b.begin <= j; });
   }
 
-  // A linear or matmul whose result goes into an activation or its derivative: one instruction, in the reader's place.
+  // A linear or matmul whose result goes into an activation or its derivative: one instruction, in the product's place
+  // where all that it reads is there by then, or else in the reader's.
   void fuse_with_reader(size_t i) {
     Instruction& x = p.instructions[i];
     const size_t j = uses[value_of(p, x.out[0])].reads[0];
@@ -62,16 +63,19 @@ class Fuser {
     const bool masks = !op && (op = masked_product(*x.op, *y.op));
     if (!op) return;
     if (masks && (tensor_of(p, x.out[0]).rank() != 2 || !tensor_of(p, y.in[1]).contiguous())) return;
+    const bool early = !masks || !written_between(uses[value_of(p, y.in[1])], i, j);
     for (int s : x.in) {
-      if (written_between(uses[value_of(p, s)], i, j)) return;
+      if (!early && written_between(uses[value_of(p, s)], i, j)) return;
     }
-    std::vector<int> in = x.in;
-    if (masks) in.push_back(y.in[1]);
-    y.stands_for(x);
-    y.op = op;
-    y.in = std::move(in);
-    y.attrs = nullptr;
-    x.op = nullptr;
+    Instruction fused = early ? x : y;
+    fused.stands_for(early ? y : x);
+    fused.op = op;
+    fused.in = x.in;
+    if (masks) fused.in.push_back(y.in[1]);
+    fused.out = y.out;
+    fused.attrs = nullptr;
+    x.op = y.op = nullptr;
+    p.instructions[early ? i : j] = std::move(fused);
   }
 
   // The steps of parameters whose gradient is a product go behind that product, and out of the list of the others.
@@ -81,7 +85,7 @@ class Fuser {
     const size_t lists = n ? (x.in.size() - 1) / n : 0;
     std::vector<size_t> left;
     for (size_t i = 0; i < n; ++i) {
-      if (!move_update(j, i, n, lists)) left.push_back(i);
+      if (!move_update(j, i, n)) left.push_back(i);
     }
     if (left.size() == n) return;
     Attrs attrs = x.arguments();
@@ -95,18 +99,9 @@ class Fuser {
     p.instructions[j].attrs = std::make_shared<const Attrs>(std::move(attrs));
   }
 
-  bool move_update(size_t j, size_t i, size_t n, size_t lists) {
-    const Instruction& step = p.instructions[j];
-    const int gradient = step.in[n + i];
-    if (!is_passed_on(p, uses, gradient)) return false;
-    const size_t k = uses[value_of(p, gradient)].writes[0];
-    const Instruction& product = p.instructions[k];
-    if (!product.op || !is_product(*product.op) || !same_region(k, j)) return false;
-    if (tensor_of(p, gradient).rank() != 2 || tensor_of(p, gradient).numel() < kLargeParameter) return false;
-    for (int s : product.in) {  // a product of parameters: others may be updated meanwhile
-      const size_t v = value_of(p, s);
-      if (p.values[v].kind != Value::Kind::Internal && !uses[v].writes.empty()) return false;
-    }
+  // The step of parameter i of n behind the product that is its gradient.
+  static Instruction fused_update(const Instruction& product, const Instruction& step, size_t i, size_t n) {
+    const size_t lists = (step.in.size() - 1) / n;
     Instruction fused;
     fused.op = step_behind_product(*step.op);
     fused.file = step.file;
@@ -115,14 +110,35 @@ class Fuser {
     fused.stands_for(step);
     fused.in = {step.in[i], product.in[0], product.in[1]};
     for (size_t list = 2; list < lists; ++list) fused.in.push_back(step.in[list * n + i]);
+    if (is_weight_gradient(*product.op)) fused.in.push_back(product.out[1]);
     fused.in.push_back(step.in.back());
     Attrs attrs;
     attrs.integer[0] = static_cast<int64_t>(lists - 2);
+    attrs.flag = is_weight_gradient(*product.op);
     attrs.cell = step.arguments().cell;
     fused.attrs = std::make_shared<const Attrs>(std::move(attrs));
+    return fused;
+  }
+
+  bool move_update(size_t j, size_t i, size_t n) {
+    const Instruction& step = p.instructions[j];
+    const int gradient = step.in[n + i];
+    if (!is_passed_on(p, uses, gradient)) return false;
+    const size_t k = uses[value_of(p, gradient)].writes[0];
+    const Instruction& product = p.instructions[k];
+    if (!product.op || !same_region(k, j) || product.out[0] != gradient) return false;
+    const bool sums = is_weight_gradient(*product.op);
+    if (!sums && !is_product(*product.op)) return false;
+    if (tensor_of(p, gradient).rank() != 2 || tensor_of(p, gradient).numel() < kLargeParameter) return false;
+    for (int s : product.in) {  // a product of parameters: others may be updated meanwhile
+      const size_t v = value_of(p, s);
+      if (p.values[v].kind != Value::Kind::Internal && !uses[v].writes.empty()) return false;
+    }
+    Instruction fused = fused_update(product, step, i, n);
     // After the last that reads what it writes, before anything that writes what it reads.
     size_t at = k;
     for (size_t m = 0; m < fused.in.size(); ++m) {
+      if (sums && fused.in[m] == product.out[1]) continue;
       const Use& use = uses[value_of(p, fused.in[m])];
       for (size_t r : use.reads) {
         if (r < j && fused.writes(m)) at = std::max(at, r);
@@ -131,6 +147,11 @@ class Fuser {
     }
     for (size_t m = 1; m < fused.in.size(); ++m) {
       if (!fused.writes(m) && written_between(uses[value_of(p, fused.in[m])], k, at + 1)) return false;
+    }
+    if (sums) {
+      const Use& use = uses[value_of(p, product.out[1])];
+      if (use.writes.size() != 1 || std::any_of(use.reads.begin(), use.reads.end(), [&](size_t r) { return r <= at; }))
+        return false;
     }
     p.instructions[k].op = nullptr;
     behind[at].push_back(std::move(fused));
