@@ -55,9 +55,11 @@ PARAMETERS = by_name(
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
         "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
         "_profile_range.start",
-        "float": "seconds p from_ to mean std eps linspace.start linspace.end",
+        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val max_val "
+        "threshold.threshold threshold.value",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads",
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads "
+        "inplace",
         "str": "root reduction activation _profile_range.name",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+import op_cases_activations
 import op_cases_index
 import op_cases_matmul
 import op_cases_nn
@@ -258,6 +259,7 @@ ELEMENTWISE = [
 
 CASES: list[Case] = [
     *ELEMENTWISE,
+    *op_cases_activations.CASES,
     *op_cases_matmul.CASES,
     *op_cases_reduce.CASES,
     *op_cases_shape.CASES,

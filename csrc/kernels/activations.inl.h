@@ -1,4 +1,4 @@
-// The functors of tanh sigmoid silu softplus erf gelu relu, and what a gradient may need. Included by
+// The functors of the activations without parameters, and what a gradient may need. Included by
 // elementwise.inl.h.
 #pragma once
 #include "kernels/inline.h"
@@ -120,6 +120,74 @@ struct Relu {
   TG_INLINE static V grad(V g, V, V y) {
     return select(y <= V(0), V(0), g);
   }  // nan lets g through
+};
+
+// scale (x, or alpha (exp(x) - 1) for x <= 0): Klambauer et al., "Self-normalizing neural networks", 2017.
+struct Selu {
+  static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.3, grad_ns = 0.2;
+  static constexpr double kScale = 1.0507009873554804934193349852946, kAlpha = 1.6732632423543772848170429916717;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return select(x > V(0), V(kScale) * x, V(kScale * kAlpha) * expm1(x));
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return g * select(x <= V(0), V(kScale * kAlpha) * exp(x), V(kScale));
+  }
+};
+
+// With e = exp(x), tanh(log(1 + e)) = w / (w + 2) where w = e (e + 2): nothing cancels. Beyond 20 it is 1.
+struct Mish {
+  static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.4, grad_ns = 0.5;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    V e = exp(minimum(x, V(20))), w = e * (e + V(2));
+    return x * (w / (w + V(2)));
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    V e = exp(minimum(x, V(20))), w = e * (e + V(2)), t = w / (w + V(2));
+    return g * (t + x * (e / (V(1) + e)) * (V(1) - t * t));
+  }
+};
+
+struct LogSigmoid {
+  static constexpr unsigned needs = kNeedsA;
+  static constexpr double ns = 0.8, grad_ns = 0.4;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return -softplus(-x);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return g * sigmoid(-x);
+  }
+};
+
+struct HardSigmoid {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return minimum(maximum(x + V(3), V(0)), V(6)) / V(6);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return select(x > V(-3), select(x < V(3), g / V(6), V(0)), V(0));
+  }
+};
+
+struct HardSwish {
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return x * minimum(maximum(x + V(3), V(0)), V(6)) / V(6);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return select(x <= V(-3), V(0), select(x < V(3), g * (x / V(3) + V(0.5)), g));
+  }
 };
 
 }  // namespace

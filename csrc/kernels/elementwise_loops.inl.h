@@ -3,6 +3,7 @@
 #include "kernels/elementwise.inl.h"
 #include "kernels/kernel_table.h"
 #include "kernels/math.inl.h"
+#include "kernels/parametric.inl.h"
 
 namespace tg {
 namespace {
@@ -78,11 +79,8 @@ TG_INLINE void map(int64_t n, void* out_, const void* const* in, const int64_t* 
 }
 
 // Vectors per turn: cheap ops gain from several, dear ones only grow.
-template <class F, class... Dear>
-constexpr bool is_any_of = (__is_same(F, Dear) || ...);
 template <class F>
-constexpr int kUnroll =
-    is_any_of<F, Exp, Expm1, Log, Log1p, Sin, Cos, Tanh, Sigmoid, Erf, Gelu, GeluTanh, Silu, Softplus, Pow> ? 1 : 4;
+constexpr int kUnroll = requires { F::ns; } ? 1 : 4;
 
 template <class F, class T>
 void unary_forward(int64_t n, void* out, const void* const* in, const int64_t* step) {
@@ -114,6 +112,17 @@ void binary_grad_b(int64_t n, void* out, const void* const* in, const int64_t* s
   using V = Vec<T>;
   map<T, grad_operands(F::needs_b), kUnroll<F>>(n, out, in, step,
                                                 [](V g, V a, V b, V y) { return F::grad_b(g, a, b, y); });
+}
+template <class F, class T>
+void parametric_forward(int64_t n, void* out, const void* const* in, const int64_t* step) {
+  using V = Vec<T>;
+  map<T, F::numbers == 2 ? 7 : 3, kUnroll<F>>(n, out, in, step, [](V x, V p, V q, V) { return F::forward(x, p, q); });
+}
+template <class F, class T>
+void parametric_grad(int64_t n, void* out, const void* const* in, const int64_t* step) {
+  using V = Vec<T>;
+  map<T, F::numbers == 2 ? 15 : 7, kUnroll<F>>(n, out, in, step,
+                                               [](V g, V x, V p, V q) { return F::grad(g, x, p, q); });
 }
 
 // x ** 2 is common and worth its own loop.
@@ -285,6 +294,16 @@ constexpr CompareKernels compare_row() {
            compare<F, double>}};
 }
 
+template <class F>
+constexpr UnaryKernels parametric_row() {
+  UnaryKernels row = {};
+  row.forward[kFloat32] = parametric_forward<F, float>;
+  row.forward[kFloat64] = parametric_forward<F, double>;
+  row.grad[kFloat32] = parametric_grad<F, float>;
+  row.grad[kFloat64] = parametric_grad<F, double>;
+  return row;
+}
+
 template <class From>
 constexpr void fill_cast_row(ElementwiseKernel* row) {
   row[kBool] = cast_to_bool<From>;
@@ -299,6 +318,7 @@ constexpr void fill_elementwise(KernelTable& table) {
 #define UNARY(name, Functor, DTYPES, doc) table.name = unary_row<Functor, k##DTYPES>();
 #define BINARY(name, Functor, DTYPES, doc) table.name = binary_row<Functor, k##DTYPES>();
 #define COMPARE(name, Functor, doc) table.name = compare_row<Functor>();
+#define PARAMETRIC(name, Functor) table.name = parametric_row<Functor>();
 #include "ops/ops.def"
   table.pow.forward[kFloat32] = pow_forward<float>;
   table.pow.forward[kFloat64] = pow_forward<double>;

@@ -165,6 +165,7 @@ struct KernelTable {
 #define UNARY(name, ...) UnaryKernels name;
 #define BINARY(name, ...) BinaryKernels name;
 #define COMPARE(name, ...) CompareKernels name;
+#define PARAMETRIC(name, ...) UnaryKernels name;  // in: {x, p, q}, and {g, x, p, q} for the gradient
 #include "ops/ops.def"
   ElementwiseKernel where[kDTypeCount];              // in: {bool cond, a, b}
   ElementwiseKernel cast[kDTypeCount][kDTypeCount];  // [from][to]; to bool: x != 0; float to int truncates

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/elementwise.inl.h"
+#include "kernels/parametric.inl.h"
 #include "ops/activation.h"
 #include "ops/cost.h"
 #include "ops/loop.h"
@@ -180,6 +181,40 @@ struct BinaryOps<Row> {
                                                      saved_bits(F::needs_a), saved_bits(F::needs_b));
 };
 
+// y = f(x; p, q), and its gradient in x from g, x, p, q.
+template <UnaryKernels KernelTable::* Kernels, class F, bool Gradient>
+Elementwise parametric_kernel(const Call& c) {
+  const UnaryKernels& k = kernels().*Kernels;
+  const Tensor& first = c.in[0];
+  Elementwise e = {(Gradient ? k.grad : k.forward)[at(first.dtype())], c.in.size(), {}};
+  e.ns = compute_ns(Gradient ? kGradientNs<F> : kComputeNs<F>, first);
+  for (size_t i = 0; i < c.in.size(); ++i) e.in[i] = &c.in[i];
+  return e;
+}
+
+template <class F, const Op& Gradient>
+void parametric_vjp(Backward& step) {
+  const Tensor in[4] = {step.g, step.input(0), step.input(1), F::numbers == 2 ? step.input(2) : Tensor()};
+  step.set(0, grad_enabled() ? F::grad(Sym(in[0]), Sym(in[1]), Sym(in[2]), Sym(in[3])).t
+                             : execute(Gradient, std::span<const Tensor>(in, 2 + F::numbers)));
+}
+
+template <class Row>
+struct ParametricOps {
+  using F = typename Row::Functor;
+  static constexpr Op backward =
+      elementwise_op<parametric_kernel<Row::kernels, F, true>>(Row::backward_name, infer_like_first);
+  static constexpr Op op = elementwise_op<parametric_kernel<Row::kernels, F, false>>(
+      Row::name, infer_like_first, parametric_vjp<F, backward>, kSaveA | kSaveB | (F::numbers == 2 ? kSaveC : 0u));
+};
+
+template <class Row>
+Tensor parametric(const Tensor& x, const Tensor& p, const Tensor& q) {
+  const DType dtype = compute_dtype(Row::name, Domain::FLOAT, x);
+  const Tensor in[3] = {cast(x, dtype), cast(p, dtype), Row::Functor::numbers == 2 ? cast(q, dtype) : Tensor()};
+  return execute(ParametricOps<Row>::op, std::span<const Tensor>(in, 1 + Row::Functor::numbers));
+}
+
 Tensor unary(const Op& op, Domain domain, const Tensor& x) {
   const DType dtype = compute_dtype(op.name, domain, x);
   return execute(op, {cast(x, dtype)});
@@ -249,6 +284,13 @@ namespace rows {
     static constexpr const char* backward_name = #NAME "_backward";             \
     static constexpr BinaryKernels KernelTable::* kernels = &KernelTable::NAME; \
   };
+#define PARAMETRIC(NAME, FUNCTOR)                                              \
+  struct NAME {                                                                \
+    using Functor = FUNCTOR;                                                   \
+    static constexpr const char* name = #NAME;                                 \
+    static constexpr const char* backward_name = #NAME "_backward";            \
+    static constexpr UnaryKernels KernelTable::* kernels = &KernelTable::NAME; \
+  };
 #include "ops/ops.def"
 }  // namespace rows
 
@@ -285,6 +327,10 @@ namespace ops {
   Tensor NAME(const Tensor& a, const Tensor& b) {                                                      \
     static constexpr Op op = elementwise_op<compare_kernel<&KernelTable::NAME>>(#NAME, infer_compare); \
     return binary(op, Domain::ALL, a, b);                                                              \
+  }
+#define PARAMETRIC(NAME, ...)                                                  \
+  Tensor parametric::NAME(const Tensor& x, const Tensor& p, const Tensor& q) { \
+    return tg::parametric<rows::NAME>(x, p, q);                                \
   }
 #include "ops/ops.def"
 

@@ -19,6 +19,11 @@ namespace tg::ops {
 #define COMPARE(name, ...) Tensor name(const Tensor& a, const Tensor& b);
 #include "ops/ops.def"
 
+namespace parametric {
+#define PARAMETRIC(name, ...) Tensor name(const Tensor& x, const Tensor& p, const Tensor& q = {});
+#include "ops/ops.def"
+}  // namespace parametric
+
 using MaybeDim = std::optional<int64_t>;
 using MaybeDims = std::optional<Dims>;
 using MaybeDType = std::optional<DType>;
@@ -36,6 +41,14 @@ Tensor copy_(Tensor self, const Tensor& src);
 Tensor fill_(Tensor self, const Tensor& value);
 Tensor zero_(Tensor self);
 Tensor logical_not(const Tensor& input);
+
+// activations.cpp
+Tensor leaky_relu(const Tensor& input, double negative_slope = 0.01, bool inplace = false);
+Tensor elu(const Tensor& input, double alpha = 1, bool inplace = false);
+Tensor celu(const Tensor& input, double alpha = 1, bool inplace = false);
+Tensor hardtanh(const Tensor& input, double min_val = -1, double max_val = 1, bool inplace = false);
+Tensor relu6(const Tensor& input, bool inplace = false);
+Tensor threshold(const Tensor& input, double threshold, double value, bool inplace = false);
 
 // movement.cpp
 Tensor reshape(const Tensor& input, const Dims& shape);

@@ -1,23 +1,78 @@
 """The functions behind the layers, under the names of torch.nn.functional."""
 
 from .. import _core
-from .._core import cross_entropy, layer_norm, linear, log_softmax, mse_loss, relu, sigmoid, silu, softmax, tanh
+from .._core import (
+    celu,
+    cross_entropy,
+    elu,
+    hardtanh,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log_softmax,
+    logsigmoid,
+    mse_loss,
+    relu6,
+    sigmoid,
+    softmax,
+    tanh,
+    threshold,
+)
+from ._functional_activations import (
+    gelu,
+    glu,
+    gumbel_softmax,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    mish,
+    prelu,
+    relu,
+    rrelu,
+    selu,
+    silu,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    tanhshrink,
+)
 
 __all__ = [
+    "celu",
     "cross_entropy",
     "dropout",
+    "elu",
     "gelu",
+    "glu",
+    "gumbel_softmax",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "layer_norm",
+    "leaky_relu",
     "linear",
     "log_softmax",
+    "logsigmoid",
+    "mish",
     "mse_loss",
     "one_hot",
+    "prelu",
     "relu",
+    "relu6",
+    "rrelu",
+    "selu",
     "sigmoid",
     "silu",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
+    "softsign",
     "tanh",
+    "tanhshrink",
+    "threshold",
 ]
 
 
@@ -36,16 +91,6 @@ def dropout(input, p=0.5, training=True, inplace=False):
     return _core.dropout(input, p, True) if training else input
 
 
-def gelu(input, approximate="none"):
-    """x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016, https://arxiv.org/abs/1606.08415).
-
-    approximate: "none", or "tanh" for the approximation by tanh; ValueError otherwise.
-    """
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return _core.gelu(input) if approximate == "none" else _core.gelu_tanh(input)
-
-
 def one_hot(tensor, num_classes=-1):
     """int64 tensor of shape (*tensor.shape, num_classes), 1 where the last index is the class number, else 0.
 
@@ -59,15 +104,3 @@ def one_hot(tensor, num_classes=-1):
     if low < 0 or high >= num_classes or num_classes < 1:
         raise ValueError(f"one_hot: class numbers from {low} to {high} do not fit {num_classes} classes")
     return (tensor.unsqueeze(-1) == _core.arange(num_classes)).to(_core.int64)
-
-
-def softplus(input, beta=1.0, threshold=20.0):
-    """log(1 + exp(beta x)) / beta; the input itself where beta x > threshold.
-
-    The function does not overflow, so that the default threshold, past which the two differ by less than 3e-9, is not
-    applied when beta is 1.
-    """
-    if beta == 1 and threshold == 20:
-        return _core.softplus(input)
-    scaled = input * beta
-    return _core.where(scaled > threshold, input, _core.softplus(scaled) / beta)
