@@ -45,7 +45,7 @@ PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
         "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
-        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step",
+        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step pos_weight",
         "Sequence[Tensor]": "tensors params grads",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
@@ -54,9 +54,9 @@ PARAMETERS = by_name(
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
         "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
-        "_profile_range.start",
+        "_profile_range.start ignore_index multi_margin_loss.p",
         "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val max_val "
-        "threshold.threshold threshold.value",
+        "label_smoothing margin threshold.threshold threshold.value",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads "
         "inplace",

@@ -9,6 +9,8 @@ import numpy as np
 
 import op_cases_activations
 import op_cases_index
+import op_cases_layers
+import op_cases_losses
 import op_cases_matmul
 import op_cases_nn
 import op_cases_reduce
@@ -265,6 +267,8 @@ CASES: list[Case] = [
     *op_cases_shape.CASES,
     *op_cases_index.CASES,
     *op_cases_nn.CASES,
+    *op_cases_layers.CASES,
+    *op_cases_losses.CASES,
 ]
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "two cases of one name"

@@ -1,4 +1,4 @@
-"""Cases of softmax, layer_norm, the losses and dropout."""
+"""Cases of softmax, layer_norm and dropout."""
 
 from __future__ import annotations
 
@@ -40,38 +40,6 @@ def softmax_samples(rng):
 def softmax_specials(rng):
     a = np.array([[1.0, -np.inf, 2.0], [np.nan, 1.0, 2.0], [-np.inf, -np.inf, -np.inf], [88.0, 89.0, 70.0]])
     return [S(a, dim=1)]
-
-
-def reduced(values, reduction):
-    return {"none": values, "sum": np.sum(values), "mean": np.sum(values) / max(values.size, 1)}[reduction]
-
-
-def cross_entropy(x, target, reduction="mean"):
-    rows = np.atleast_2d(x)
-    picked = np.take_along_axis(log_softmax(rows, -1), np.atleast_1d(target)[:, None], axis=-1)[:, 0]
-    return reduced(-picked.reshape(np.shape(target)), reduction)
-
-
-def entropy_samples(rng):
-    sizes = [(5, 3), (1, 4), (256, 10), (7, 1000)]
-    samples = [S(rng.randn(n, c), rng.randint(0, c, n), reduction=r) for n, c in sizes for r in ("mean", "sum", "none")]
-    return [
-        *samples,
-        S(rng.randn(5, 3), rng.randint(0, 3, 5)),
-        S(rng.randn(4), A(2)),
-        S(1e3 + rng.randn(6, 4), rng.randint(0, 4, 6)),
-        S(200 * rng.randn(6, 4), rng.randint(0, 4, 6)),
-    ]
-
-
-def mse_loss(input, target, reduction="mean"):
-    return reduced((input - target) ** 2, reduction)
-
-
-def mse_samples(rng):
-    shapes = [(), (5,), (3, 4), (2, 3, 4), (0, 3), (300, 10)]
-    pairs = [S(A(rng.randn(*s)), A(rng.randn(*s)), reduction=r) for s in shapes for r in ("sum", "none")]
-    return pairs + [S(A(rng.randn(*s)), A(rng.randn(*s))) for s in shapes if 0 not in s]
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
@@ -174,36 +142,6 @@ CASES = [
                 ("weight", "float32", "float64"),
             ),
             Bad(lambda T: T.nn.functional.layer_norm(T.ones(2, 3), [2.5])),
-        ),
-    ),
-    Case(
-        "cross_entropy",
-        entropy_samples,
-        cross_entropy,
-        ulp=8,
-        absolute=8,
-        why="log_softmax and a mean",
-        errors=(
-            Bad(lambda T: T.nn.functional.cross_entropy(T.ones(2, 3), T.tensor([0, 3])), ("3",)),
-            Bad(lambda T: T.nn.functional.cross_entropy(T.ones(2, 3), T.tensor([0, -1])), ("-1",)),
-            Bad(lambda T: T.nn.functional.cross_entropy(T.ones(2, 3), T.tensor([0, 1, 2])), ("(2, 3)", "(3)")),
-            Bad(lambda T: T.nn.functional.cross_entropy(T.ones(2, 3), T.ones(2)), ("float32",)),
-            Bad(lambda T: T.nn.functional.cross_entropy(T.ones(2, 3), T.tensor([0, 1]), reduction="avg"), ("avg",)),
-            Bad(lambda T: T.nn.functional.cross_entropy(T.arange(6).reshape(2, 3), T.tensor([0, 1])), ("int64",)),
-        ),
-    ),
-    Case(
-        "mse_loss",
-        mse_samples,
-        mse_loss,
-        ulp=8,
-        absolute=2,
-        why="a square and a sum of positive terms",
-        errors=(
-            Bad(lambda T: T.nn.functional.mse_loss(T.ones(4, 1), T.ones(4)), ("(4, 1)", "(4)"), ours_only=True),
-            Bad(lambda T: T.nn.functional.mse_loss(T.ones(4), T.ones(1)), ("(4)", "(1)"), ours_only=True),
-            Bad(lambda T: T.nn.functional.mse_loss(T.ones(4), T.ones(4), reduction="avg"), ("avg",)),
-            Bad(lambda T: T.nn.functional.mse_loss(T.ones(4), 3.0), ours_only=True),
         ),
     ),
     Case(

@@ -24,7 +24,7 @@ from op_cases import CASES
 
 DIFFERENTIABLE = [c for c in CASES if c.differentiable]
 # Where there is nothing to do these return the tensor they were given, which may be a leaf.
-MAY_RETURN_ITSELF = ("contiguous", "to", "dropout", "t")
+MAY_RETURN_ITSELF = ("contiguous", "to", "dropout", "alpha_dropout", "t")
 by_name = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=lambda c: c.name)
 
 

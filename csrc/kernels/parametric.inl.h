@@ -74,5 +74,19 @@ struct BceWithLogits {
   }
 };
 
+// The same for a probability x; logarithms count as -100 at least, as PyTorch has it.
+struct Bce {
+  static constexpr int numbers = 1;
+  static constexpr double ns = 0.8;
+  template <class V>
+  TG_INLINE static V forward(V x, V p, V) {
+    return (p - V(1)) * maximum(log1p(-x), V(-100)) - p * maximum(log(x), V(-100));
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V p, V) {
+    return g * (x - p) / maximum((V(1) - x) * x, V(1e-12));
+  }
+};
+
 }  // namespace
 }  // namespace tg

@@ -37,7 +37,7 @@ Tensor hardtanh(const Tensor& input, double min_val, double max_val, bool) {
   return parametric::hardtanh(input, low, high);
 }
 
-Tensor relu6(const Tensor& input, bool) { return parametric::hardtanh(input, constant(input, 0), constant(input, 6)); }
+Tensor relu6(const Tensor& input, bool) { return hardtanh(input, 0, 6); }
 
 Tensor threshold(const Tensor& input, double threshold, double value, bool) {
   const Tensor limit = within(input, threshold), other = within(input, value);

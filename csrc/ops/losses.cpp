@@ -1,157 +1,96 @@
-// Losses: cross_entropy (fused softmax, logarithm and selection) and mse_loss. Neither broadcasts silently.
+// Losses that compare element with element, of those that are not written in Python. None broadcasts silently.
+#include "ops/losses.h"
+
 #include <stdexcept>
 
-#include "kernels/kernel_table.h"
-#include "ops/ops.h"
 #include "ops/promotion.h"
-#include "ops/rows.h"
 
 namespace tg {
-namespace {
-
-enum Reduction : int64_t { kNone, kMean, kSum };
 
 Reduction parse_reduction(const char* op, const std::string& s) {
-  if (s == "mean") return kMean;
-  if (s == "sum") return kSum;
-  if (s == "none") return kNone;
+  if (s == "mean") return Reduction::Mean;
+  if (s == "sum") return Reduction::Sum;
+  if (s == "none") return Reduction::None;
   throw std::invalid_argument(std::string(op) + ": reduction must be 'mean', 'sum' or 'none', got '" + s + "'");
 }
 
-// cross_entropy(x (N, C) contiguous, target (N,) int64): attrs.integer[0] the reduction.
-// Outputs: the loss, and the (max, log-sum) of each row, kept for the gradient.
-void infer_cross_entropy(const Call& c, OutSpec* out) {
-  out[0] = {c.attrs.integer[0] == kNone ? Dims{c.in[0].size(0)} : Dims{}, c.in[0].dtype()};
-  out[1] = {Dims{c.in[0].size(0), 2}, c.in[0].dtype()};
-}
-
-template <class T>
-void reduce_losses(const T* losses, int64_t n, bool mean, T* out) {
-  double total = 0;
-  for (int64_t i = 0; i < n; ++i) total += losses[i];
-  *out = static_cast<T>(mean ? total / static_cast<double>(n) : total);
-}
-
-// What a kernel reads through must be in range, at every run.
-void check_labels(const Tensor& target, int64_t classes) {
-  const int64_t* t = target.data<int64_t>();
-  int64_t low = 0, high = 0;
-  for (int64_t i = 0; i < target.numel(); ++i) {
-    low = std::min(low, t[i]);
-    high = std::max(high, t[i]);
-  }
-  if (low < 0 || high >= classes) {
-    throw std::out_of_range("cross_entropy: label " + std::to_string(low < 0 ? low : high) + " is out of range for " +
-                            std::to_string(classes) + " classes (labels are 0 to " + std::to_string(classes - 1) + ")");
-  }
-}
-
-void run_cross_entropy(const Call& c, std::span<Tensor> out) {
-  const Tensor& x = c.in[0];
-  const int64_t rows = x.size(0), item = static_cast<int64_t>(itemsize(x.dtype()));
-  const bool reduces = c.attrs.integer[0] != kNone;
-  check_labels(c.in[1], x.size(1));
-  const Tensor losses = reduces ? Tensor::empty({rows}, x.dtype()) : Tensor();
-  char* loss = reduces ? losses.data<char>() : out[0].data<char>();
-  for_rows(x, [&](int64_t b, int64_t e, int64_t n, int64_t offset) {
-    kernels().softmax.cross_entropy[float_index(x)](e - b, n, x.data<char>() + offset, c.in[1].data<int64_t>() + b,
-                                                    loss + b * item, out[1].data<char>() + 2 * b * item);
-  });
-  if (!reduces) return;
-  const bool mean = c.attrs.integer[0] == kMean;
-  if (x.dtype() == DType::Float32)
-    reduce_losses(losses.data<float>(), rows, mean, out[0].data<float>());
-  else
-    reduce_losses(losses.data<double>(), rows, mean, out[0].data<double>());
-}
-
-// cross_entropy_backward(x, target, stats, scale): scale holds one value, or one per row
-void run_cross_entropy_backward(const Call& c, std::span<Tensor> out) {
-  const Tensor &x = c.in[0], &scale = c.in[3];
-  const int64_t item = static_cast<int64_t>(itemsize(x.dtype())), step = scale.rank() ? 1 : 0;
-  for_rows(x, [&](int64_t b, int64_t e, int64_t n, int64_t offset) {
-    kernels().softmax.cross_entropy_backward[float_index(x)](
-        e - b, n, x.data<char>() + offset, c.in[1].data<int64_t>() + b, c.in[2].data<char>() + 2 * b * item,
-        scale.data<char>() + b * step * item, step, out[0].data<char>() + offset);
-  });
-}
-constexpr Op kCrossEntropyBackward = {"cross_entropy_backward", infer_like_first, nullptr, run_cross_entropy_backward,
-                                      nullptr};
-
-void cross_entropy_vjp(Backward& b) {
-  const Tensor x = b.input(0), target = b.input(1);
-  Tensor scale = b.g;
-  if (b.attrs().integer[0] == kMean) scale = ops::div(scale, Tensor::number(static_cast<double>(x.size(0))));
-  if (!grad_enabled()) {
-    return b.set(0, execute(kCrossEntropyBackward, {x, target, b.second_output(), ops::contiguous(scale)}));
-  }
-  Tensor classes = Tensor::empty({1, x.size(1)}, DType::Int64);
-  for (int64_t i = 0; i < x.size(1); ++i) classes.data<int64_t>()[i] = i;
-  const Tensor hit = ops::to(ops::eq(ops::unsqueeze(target, 1), classes), x.dtype());
-  if (scale.rank()) scale = ops::unsqueeze(scale, 1);
-  b.set(0, ops::mul(ops::sub(ops::softmax(x, 1), hit), scale));
-}
-constexpr Op kCrossEntropy = {.name = "cross_entropy",
-                              .infer = infer_cross_entropy,
-                              .run = run_cross_entropy,
-                              .vjp = cross_entropy_vjp,
-                              .saves = {kSaveA | kSaveB | kSaveSecond},
-                              .outputs = 2,
-                              .may_stop = true};
-
 Tensor reduce_all(const Tensor& losses, Reduction r) {
-  return r == kNone ? losses : r == kMean ? ops::mean(losses) : ops::sum(losses);
+  return r == Reduction::None ? losses : r == Reduction::Mean ? ops::mean(losses) : ops::sum(losses);
 }
 
-// Targets that are class probabilities, of the input's shape.
-Tensor soft_cross_entropy(const Tensor& x, const Tensor& target, Reduction reduction) {
-  const int64_t dim = x.rank() == 1 ? 0 : 1;
-  const Tensor each = ops::neg(ops::sum(ops::mul(target, ops::log_softmax(x, dim)), Dims{dim}));
-  return reduce_all(each, reduction);
+namespace {
+
+void check_same_shape(const char* op, const Tensor& input, const Tensor& target, const char* name = "target") {
+  if (input.shape() == target.shape()) return;
+  throw std::invalid_argument(std::string(op) + ": input " + to_string(input.shape()) + " and " + name + " " +
+                              to_string(target.shape()) +
+                              " differ in shape; broadcasting them would compare every element with every other: "
+                              "reshape one of them");
+}
+
+void check_weight(const char* op, const char* name, const Tensor& weight, const Tensor& input) {
+  if (!weight || broadcasts_to(weight.shape(), input.shape())) return;
+  throw std::invalid_argument(std::string(op) + ": " + name + " " + to_string(weight.shape()) +
+                              " does not broadcast to the input's shape " + to_string(input.shape()));
+}
+
+// log(x), and -100 at 0.
+Tensor finite_log(const Tensor& x) {
+  const Tensor zero = ops::eq(x, Tensor::number(0.0));
+  return ops::where(zero, Tensor::number(-100.0), ops::log(ops::where(zero, Tensor::number(1.0), x)));
+}
+
+Tensor from_one(const Tensor& x) { return ops::sub(Tensor::number(1.0), x); }
+
+// The losses of the elements, as a functor has them or, where the target needs a gradient or its losses have weights of
+// their own, by ops.
+Tensor each_bce(const Tensor& x, const Tensor& t) {
+  if (!t.requires_grad()) return ops::parametric::bce(x, t);
+  return ops::neg(ops::add(ops::mul(t, finite_log(x)), ops::mul(from_one(t), finite_log(from_one(x)))));
+}
+Tensor each_bce_with_logits(const Tensor& x, const Tensor& t, const Tensor& pos_weight) {
+  if (!t.requires_grad() && !pos_weight) return ops::parametric::bce_with_logits(x, t);
+  Tensor positive = ops::softplus(ops::neg(x));
+  if (pos_weight) positive = ops::mul(positive, ops::add(ops::mul(pos_weight, t), from_one(t)));
+  return ops::add(ops::mul(from_one(t), x), positive);
 }
 
 }  // namespace
 
 namespace ops {
 
-Tensor cross_entropy(const Tensor& input, const Tensor& target, const std::string& reduction) {
-  const Reduction r = parse_reduction("cross_entropy", reduction);
-  if (!is_float(input.dtype())) fail_dtype("cross_entropy", input, "given as input; expected float logits");
-  if (input.rank() == 0) fail_dtype("cross_entropy", input, "given as input; expected (C,), (N, C) or (N, C, d1, ...)");
-  if (is_float(target.dtype()) && target.shape() == input.shape()) return soft_cross_entropy(input, target, r);
-  Dims expected = input.shape();
-  expected.erase(input.rank() == 1 ? 0 : 1);
-  if (is_float(target.dtype()) || target.dtype() == DType::Bool || !(target.shape() == expected)) {
-    throw std::invalid_argument("cross_entropy: input " + describe(input) + " needs integer class labels of shape " +
-                                to_string(expected) + " (or probabilities of the input's shape); got target " +
-                                describe(target));
-  }
-  const int64_t classes = input.size(input.rank() == 1 ? 0 : 1);
-  Tensor x = input.rank() == 1 ? unsqueeze(input, 0) : input;
-  if (x.rank() > 2) {  // (N, C, d...) -> (N, d..., C)
-    Dims order;
-    for (int i = 0; i < x.rank(); ++i) order.push_back(i == 0 ? 0 : i < x.rank() - 1 ? i + 1 : 1);
-    x = permute(x, order);
-  }
-  x = contiguous(reshape(x, {target.numel(), classes}));
-  const Tensor labels = contiguous(reshape(to(target, DType::Int64), {target.numel()}));
-  Attrs attrs;
-  attrs.integer[0] = r;
-  Tensor out[2];
-  execute(kCrossEntropy, std::initializer_list<Tensor>{x, labels}, attrs, out);
-  return r == kNone ? reshape(out[0], expected) : out[0];
+Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction, const Tensor& weight) {
+  const Reduction r = parse_reduction("mse_loss", reduction);
+  check_same_shape("mse_loss", input, target);
+  const DType dtype = compute_dtype("mse_loss", Domain::FLOAT, input, target);
+  const Tensor each = square(sub(cast(input, dtype), cast(target, dtype)));
+  if (!weight) return reduce_all(each, r);
+  check_same_shape("mse_loss", input, weight, "weight");
+  const Tensor weighted = mul(each, weight);
+  return r == Reduction::Mean ? div(sum(weighted), sum(weight)) : reduce_all(weighted, r);
 }
 
-Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction) {
-  const Reduction r = parse_reduction("mse_loss", reduction);
-  if (!(input.shape() == target.shape())) {
-    throw std::invalid_argument("mse_loss: input " + to_string(input.shape()) + " and target " +
-                                to_string(target.shape()) +
-                                " differ in shape; broadcasting them would compare every "
-                                "element with every other: reshape one of them");
-  }
-  const DType dtype = compute_dtype("mse_loss", Domain::FLOAT, input, target);
-  return reduce_all(square(sub(cast(input, dtype), cast(target, dtype))), r);
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight,
+                            const std::string& reduction) {
+  const char* const op = "binary_cross_entropy";
+  const Reduction r = parse_reduction(op, reduction);
+  check_same_shape(op, input, target);
+  check_weight(op, "weight", weight, input);
+  const DType dtype = compute_dtype(op, Domain::FLOAT, input, target);
+  const Tensor each = each_bce(cast(input, dtype), cast(target, dtype));
+  return reduce_all(weight ? mul(each, weight) : each, r);
+}
+
+Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight,
+                                        const std::string& reduction, const Tensor& pos_weight) {
+  const char* const op = "binary_cross_entropy_with_logits";
+  const Reduction r = parse_reduction(op, reduction);
+  check_same_shape(op, input, target);
+  check_weight(op, "weight", weight, input);
+  check_weight(op, "pos_weight", pos_weight, input);
+  const DType dtype = compute_dtype(op, Domain::FLOAT, input, target);
+  const Tensor each = each_bce_with_logits(cast(input, dtype), cast(target, dtype), pos_weight);
+  return reduce_all(weight ? mul(each, weight) : each, r);
 }
 
 }  // namespace ops

@@ -91,11 +91,21 @@ Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true,
            MaybeDim correction = {});
 Tensor sum_to(const Tensor& input, const Dims& shape);
 
-// softmax.cpp, losses.cpp
+// softmax.cpp, class_losses.cpp, losses.cpp
 Tensor softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
 Tensor log_softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
-Tensor cross_entropy(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
-Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction = "mean");
+Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {}, int64_t ignore_index = -100,
+                     const std::string& reduction = "mean", double label_smoothing = 0);
+Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight = {}, int64_t ignore_index = -100,
+                const std::string& reduction = "mean");
+Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction = "mean",
+                const Tensor& weight = {});
+Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p = 1, double margin = 1,
+                         const Tensor& weight = {}, const std::string& reduction = "mean");
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                            const std::string& reduction = "mean");
+Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                                        const std::string& reduction = "mean", const Tensor& pos_weight = {});
 
 // norm.cpp
 Tensor layer_norm(const Tensor& input, const Dims& normalized_shape, const Tensor& weight = {}, const Tensor& bias = {},

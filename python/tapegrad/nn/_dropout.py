@@ -1,6 +1,6 @@
 """Dropout."""
 
-from . import functional
+from ._functional_layers import check_probability, dropout
 from ._module import Module
 
 
@@ -13,12 +13,12 @@ class Dropout(Module):
 
     def __init__(self, p=0.5, inplace=False):
         super().__init__()
-        functional.check_probability(p)
+        check_probability(p)
         self.p = p
         self.inplace = inplace
 
     def forward(self, input):
-        return functional.dropout(input, self.p, self.training) if self.training else input
+        return dropout(input, self.p, self.training) if self.training else input
 
     def extra_repr(self):
         return f"p={self.p}, inplace={self.inplace}"

@@ -1,7 +1,8 @@
 """The functions behind the layers, under the names of torch.nn.functional."""
 
-from .. import _core
 from .._core import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
     celu,
     cross_entropy,
     elu,
@@ -12,6 +13,8 @@ from .._core import (
     log_softmax,
     logsigmoid,
     mse_loss,
+    multi_margin_loss,
+    nll_loss,
     relu6,
     sigmoid,
     softmax,
@@ -37,34 +40,85 @@ from ._functional_activations import (
     softsign,
     tanhshrink,
 )
+from ._functional_layers import (
+    alpha_dropout,
+    batch_norm,
+    bilinear,
+    cosine_similarity,
+    dropout,
+    embedding,
+    group_norm,
+    normalize,
+    one_hot,
+    pairwise_distance,
+    rms_norm,
+)
+from ._functional_losses import (
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    multilabel_soft_margin_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 
 __all__ = [
+    "alpha_dropout",
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "celu",
+    "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
+    "group_norm",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
+    "nll_loss",
+    "normalize",
     "one_hot",
+    "pairwise_distance",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "rrelu",
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -73,34 +127,5 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
 ]
-
-
-def check_probability(p):
-    """ValueError unless p is in [0, 1]."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-
-
-def dropout(input, p=0.5, training=True, inplace=False):
-    """Zero each element with probability p and scale the others by 1 / (1 - p); the input itself if not training.
-
-    p: in [0, 1], else ValueError. inplace is accepted; the input is never overwritten.
-    """
-    check_probability(p)
-    return _core.dropout(input, p, True) if training else input
-
-
-def one_hot(tensor, num_classes=-1):
-    """int64 tensor of shape (*tensor.shape, num_classes), 1 where the last index is the class number, else 0.
-
-    tensor: int64 class numbers, in [0, num_classes); num_classes -1 takes the largest plus one. ValueError otherwise.
-    """
-    if tensor.dtype != _core.int64:
-        raise TypeError(f"one_hot needs int64 class numbers, got {tensor.dtype}")
-    low, high = (int(tensor.min()), int(tensor.max())) if tensor.numel() else (0, num_classes - 1)
-    if num_classes == -1:
-        num_classes = high + 1
-    if low < 0 or high >= num_classes or num_classes < 1:
-        raise ValueError(f"one_hot: class numbers from {low} to {high} do not fit {num_classes} classes")
-    return (tensor.unsqueeze(-1) == _core.arange(num_classes)).to(_core.int64)
