@@ -11,10 +11,13 @@ import op_cases_activations
 import op_cases_index
 import op_cases_layers
 import op_cases_losses
+import op_cases_joins
 import op_cases_matmul
+import op_cases_matrices
 import op_cases_nn
 import op_cases_reduce
 import op_cases_shape
+import op_cases_views
 from op_case import SPECIALS, Bad, Case, S, resolve
 
 SHAPES = [(), (1,), (0,), (5,), (3, 4), (2, 3, 4), (0, 3), (2, 0), (33,), (1027,)]
@@ -265,6 +268,9 @@ CASES: list[Case] = [
     *op_cases_matmul.CASES,
     *op_cases_reduce.CASES,
     *op_cases_shape.CASES,
+    *op_cases_views.CASES,
+    *op_cases_joins.CASES,
+    *op_cases_matrices.CASES,
     *op_cases_index.CASES,
     *op_cases_nn.CASES,
     *op_cases_layers.CASES,

@@ -2,6 +2,7 @@
 #include "bindings/convert.h"
 
 #include "bindings/numpy_interop.h"
+#include "tape/recorder.h"
 
 namespace py = pybind11;
 
@@ -112,6 +113,40 @@ PyObject* to_python(const ops::MinMax& r) {
   if (!type) type = py::object(py::module_::import("tapegrad._values_indices").attr("ValuesIndices")).release().ptr();
   const auto& both = std::get<ops::ValuesIndices>(r);
   return py::reinterpret_borrow<py::object>(type)(both.values, both.indices).release().ptr();
+}
+
+PyObject* to_python(const ops::TensorList& tensors) {
+  const auto n = static_cast<Py_ssize_t>(tensors.size());
+  auto items = py::reinterpret_steal<py::object>(PyTuple_New(n));
+  if (!items) throw py::error_already_set();
+  for (Py_ssize_t i = 0; i < n; ++i) PyTuple_SET_ITEM(items.ptr(), i, wrap(tensors[static_cast<size_t>(i)]));
+  return items.release().ptr();
+}
+
+PyObject* to_python(const ops::OneOrMany& r) {
+  return std::visit([](const auto& one) { return to_python(one); }, r);
+}
+
+// A sequence of ints, or an integer tensor of one dimension, of any length.
+ops::IntList FromPython<ops::IntList>::convert(const Argument& a) {
+  if (is_tensor(a.value))
+    refuse_reading(unwrap(a.value), (std::string(a.op) + "()").c_str());
+  else if (PyUnicode_Check(a.value) || !PySequence_Check(a.value))
+    a.fail("a list or tuple of ints");
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(a.value, "expected a sequence of ints"));
+  if (!items) throw py::error_already_set();
+  ops::IntList out;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
+    out.push_back(to_int64(PySequence_Fast_GET_ITEM(items.ptr(), i)));
+  }
+  return out;
+}
+
+ops::SizeOrSizes FromPython<ops::SizeOrSizes>::convert(const Argument& a) {
+  const bool many = is_tensor(a.value) ? unwrap(a.value).rank() > 0 : PySequence_Check(a.value);
+  if (many) return FromPython<ops::IntList>::convert(a);
+  if (!PyIndex_Check(a.value)) a.fail("an int or a list of ints");
+  return to_int64(a.value);
 }
 
 }  // namespace tg

@@ -118,6 +118,22 @@ struct FromPython<ops::DimOrOther> {
 };
 
 template <>
+struct FromPython<ops::OneOrMany> {
+  static ops::OneOrMany convert(const Argument& a) {
+    if (is_tensor(a.value)) return unwrap(a.value);
+    return FromPython<ops::TensorList>::convert(a);
+  }
+};
+template <>
+struct FromPython<ops::IntList> {
+  static ops::IntList convert(const Argument& a);
+};
+template <>
+struct FromPython<ops::SizeOrSizes> {
+  static ops::SizeOrSizes convert(const Argument& a);
+};
+
+template <>
 struct FromPython<pybind11::object> {
   static pybind11::object convert(const Argument& a) { return pybind11::reinterpret_borrow<pybind11::object>(a.value); }
 };
@@ -127,5 +143,7 @@ inline PyObject* to_python(pybind11::object o) { return o.release().ptr(); }
 inline PyObject* to_python(int64_t v) { return PyLong_FromLongLong(v); }
 inline PyObject* to_python(bool v) { return PyBool_FromLong(v); }
 PyObject* to_python(const ops::MinMax& r);
+PyObject* to_python(const ops::TensorList& tensors);  // a tuple
+PyObject* to_python(const ops::OneOrMany& r);
 
 }  // namespace tg

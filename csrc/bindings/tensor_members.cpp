@@ -178,17 +178,6 @@ struct normal_method {
   }
   static constexpr auto fn = &run;
 };
-struct expand_as_method {
-  static constexpr const char *name = "expand_as", *params = "self, other";
-  static Tensor run(const Tensor& t, const Tensor& other) { return ops::expand(t, other.shape()); }
-  static constexpr auto fn = &run;
-};
-struct view_as_method {
-  static constexpr const char *name = "view_as", *params = "self, other";
-  static Tensor run(const Tensor& t, const Tensor& other) { return ops::view(t, other.shape()); }
-  static constexpr auto fn = &run;
-};
-
 template <class Row>
 PyMethodDef define(const char* doc, const char* name = Row::name) {
   Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
@@ -320,8 +309,6 @@ std::vector<PyMethodDef> tensor_methods() {
       define<cast_method<DType::Bool>>("Cast to bool: True where nonzero."),
       define<uniform_method>("Fills the tensor with draws from [from_, to)."),
       define<normal_method>("Fills the tensor with normal draws."),
-      define<expand_as_method>("expand() to another tensor's shape."),
-      define<view_as_method>("view() in another tensor's shape."),
   };
 }
 

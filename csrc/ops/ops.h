@@ -28,6 +28,9 @@ using MaybeDim = std::optional<int64_t>;
 using MaybeDims = std::optional<Dims>;
 using MaybeDType = std::optional<DType>;
 using TensorList = std::vector<Tensor>;
+using OneOrMany = std::variant<Tensor, TensorList>;
+using IntList = std::vector<int64_t>;
+using SizeOrSizes = std::variant<int64_t, IntList>;
 struct ValuesIndices {  // of max and min along a dimension
   Tensor values, indices;
 };
@@ -64,6 +67,57 @@ Tensor slice(const Tensor& input, int64_t dim, int64_t start, int64_t length, in
 Tensor select(const Tensor& input, int64_t dim, int64_t index);
 Tensor cat(const TensorList& tensors, int64_t dim = 0);
 Tensor stack(const TensorList& tensors, int64_t dim = 0);
+
+// compose_views.cpp
+Tensor view_as(const Tensor& input, const Tensor& other);
+Tensor reshape_as(const Tensor& input, const Tensor& other);
+Tensor expand_as(const Tensor& input, const Tensor& other);
+Tensor broadcast_to(const Tensor& input, const Dims& size);
+TensorList broadcast_tensors(const TensorList& tensors);
+Tensor unflatten(const Tensor& input, int64_t dim, const Dims& sizes);
+Tensor ravel(const Tensor& input);
+Tensor movedim(const Tensor& input, const Dims& source, const Dims& destination);
+Tensor moveaxis(const Tensor& input, const Dims& source, const Dims& destination);
+Tensor swapdims(const Tensor& input, int64_t dim0, int64_t dim1);
+Tensor swapaxes(const Tensor& input, int64_t axis0, int64_t axis1);
+Tensor narrow(const Tensor& input, int64_t dim, int64_t start, int64_t length);
+TensorList split(const Tensor& tensor, const SizeOrSizes& sizes, int64_t dim = 0);
+TensorList split_with_sizes(const Tensor& input, const IntList& sizes, int64_t dim = 0);
+TensorList chunk(const Tensor& input, int64_t chunks, int64_t dim = 0);
+TensorList tensor_split(const Tensor& input, const SizeOrSizes& indices_or_sections, int64_t dim = 0);
+TensorList unbind(const Tensor& input, int64_t dim = 0);
+
+// compose_joins.cpp
+OneOrMany atleast_1d(const OneOrMany& input, const TensorList& others = {});
+OneOrMany atleast_2d(const OneOrMany& input, const TensorList& others = {});
+OneOrMany atleast_3d(const OneOrMany& input, const TensorList& others = {});
+Tensor hstack(const TensorList& tensors);
+Tensor vstack(const TensorList& tensors);
+Tensor dstack(const TensorList& tensors);
+Tensor column_stack(const TensorList& tensors);
+TensorList meshgrid(const TensorList& tensors, const std::string& indexing = "ij");
+Tensor repeat(const Tensor& input, const Dims& repeats);
+Tensor tile(const Tensor& input, const Dims& dims);
+Tensor repeat_interleave(const Tensor& input, const Tensor& repeats = {}, const MaybeDim& dim = {},
+                         const MaybeDim& output_size = {});
+Tensor kron(const Tensor& input, const Tensor& other);
+
+// rearrange.cpp
+Tensor flip(const Tensor& input, const Dims& dims);
+Tensor fliplr(const Tensor& input);
+Tensor flipud(const Tensor& input);
+Tensor rot90(const Tensor& input, int64_t k = 1, const Dims& dims = {0, 1});
+Tensor roll(const Tensor& input, const Dims& shifts, const MaybeDims& dims = {});
+
+// matrices.cpp
+Tensor diagonal(const Tensor& input, int64_t offset = 0, int64_t dim1 = 0, int64_t dim2 = 1);
+Tensor diag_embed(const Tensor& input, int64_t offset = 0, int64_t dim1 = -2, int64_t dim2 = -1);
+Tensor diag(const Tensor& input, int64_t diagonal = 0);
+Tensor trace(const Tensor& input);
+Tensor tril(const Tensor& input, int64_t diagonal = 0);
+Tensor triu(const Tensor& input, int64_t diagonal = 0);
+Tensor tril_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
+Tensor triu_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
 
 // index.cpp
 Tensor index(const Tensor& input, const TensorList& indices);  // empty tensors: whole dimensions

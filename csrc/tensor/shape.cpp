@@ -92,7 +92,7 @@ int normalize_dim(const char* op, int64_t dim, int rank) {
 
 bool view_strides(const Dims& shape, const Dims& strides, const Dims& to, Dims* out) {
   *out = contiguous_strides(to);
-  if (is_contiguous(shape, strides)) return true;
+  if (is_contiguous(shape, strides) || std::find(shape.begin(), shape.end(), 0) != shape.end()) return true;
   // Walk both shapes from the back, matching runs of input dimensions that are contiguous among themselves.
   int t = to.size() - 1;
   int64_t base = strides.empty() ? 1 : strides[strides.size() - 1], have = 1, want = 1;
