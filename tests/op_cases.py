@@ -15,6 +15,7 @@ import op_cases_joins
 import op_cases_matmul
 import op_cases_matrices
 import op_cases_nn
+import op_cases_products
 import op_cases_reduce
 import op_cases_shape
 import op_cases_views
@@ -266,6 +267,7 @@ CASES: list[Case] = [
     *ELEMENTWISE,
     *op_cases_activations.CASES,
     *op_cases_matmul.CASES,
+    *op_cases_products.CASES,
     *op_cases_reduce.CASES,
     *op_cases_shape.CASES,
     *op_cases_views.CASES,

@@ -149,4 +149,58 @@ ops::SizeOrSizes FromPython<ops::SizeOrSizes>::convert(const Argument& a) {
   return to_int64(a.value);
 }
 
+ops::TensordotDims FromPython<ops::TensordotDims>::convert(const Argument& a) {
+  if (!PySequence_Check(a.value) || is_tensor(a.value)) return FromPython<int64_t>::convert(a);
+  const auto both = py::reinterpret_borrow<py::sequence>(a.value);
+  if (PyUnicode_Check(a.value) || both.size() != 2) a.fail("an int or two lists of dims");
+  const auto list = [&](const py::object& o) { return FromPython<ops::IntList>::convert({a.op, a.name, o.ptr()}); };
+  return std::pair(list(both[0]), list(both[1]));
+}
+
+namespace {
+
+// A list of labels such as [0, 1, ...] as the letters of an equation: A to Z, then a to z.
+std::string letters(PyObject* labels) {
+  if (is_tensor(labels) || PyUnicode_Check(labels) || !PySequence_Check(labels)) {
+    throw TypeError(std::string("einsum: expected a list of labels behind each tensor, got ") +
+                    Py_TYPE(labels)->tp_name);
+  }
+  std::string out;
+  for (const py::handle item : py::reinterpret_borrow<py::sequence>(labels)) {
+    if (item.is(py::ellipsis())) {
+      out += "...";
+      continue;
+    }
+    const int64_t k = to_int64(item.ptr());
+    if (k < 0 || k >= 52) throw std::invalid_argument("einsum: label " + std::to_string(k) + " is not in 0 .. 51");
+    out += static_cast<char>(k < 26 ? 'A' + k : 'a' + (k - 26));
+  }
+  return out;
+}
+
+}  // namespace
+
+ops::Einsum FromPython<ops::Einsum>::convert(const Argument& a) {
+  const auto given = py::reinterpret_borrow<py::object>(a.value);
+  const py::tuple args = PyUnicode_Check(a.value) ? py::make_tuple(given) : py::tuple(given);
+  const size_t n = args.size();
+  if (n == 0) throw TypeError("einsum: expected an equation and tensors");
+  ops::Einsum out;
+  if (PyUnicode_Check(py::object(args[0]).ptr())) {
+    out.equation = py::cast<std::string>(args[0]);
+    py::object operands = args[py::slice(1, static_cast<ssize_t>(n), 1)];
+    if (n == 2 && !is_tensor(py::object(args[1]).ptr())) operands = args[1];
+    out.operands = FromPython<ops::TensorList>::convert({a.op, "operands", operands.ptr()});
+    return out;
+  }
+  for (size_t i = 0; i + 1 < n; i += 2) {
+    if (!is_tensor(py::object(args[i]).ptr())) Argument{a.op, "operands", py::object(args[i]).ptr()}.fail("a tensor");
+    out.operands.push_back(unwrap(py::object(args[i]).ptr()));
+    if (i) out.equation += ',';
+    out.equation += letters(py::object(args[i + 1]).ptr());
+  }
+  if (n % 2) out.equation += "->" + letters(py::object(args[n - 1]).ptr());
+  return out;
+}
+
 }  // namespace tg

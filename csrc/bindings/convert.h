@@ -132,6 +132,14 @@ template <>
 struct FromPython<ops::SizeOrSizes> {
   static ops::SizeOrSizes convert(const Argument& a);
 };
+template <>
+struct FromPython<ops::TensordotDims> {
+  static ops::TensordotDims convert(const Argument& a);
+};
+template <>
+struct FromPython<ops::Einsum> {
+  static ops::Einsum convert(const Argument& a);
+};
 
 template <>
 struct FromPython<pybind11::object> {

@@ -24,10 +24,35 @@ void infer_matmul(const Call& c, OutSpec* out) {
   *out = {shape, a.dtype()};
 }
 
+// Of integers, which wrap.
+template <class T>
+void integer_product(const GemmArgs& g) {
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, g.n) / std::max<int64_t>(1, g.k));
+  parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* const c = static_cast<T*>(g.c) + i * g.ldc;
+      std::fill(c, c + g.n, T{0});
+      for (int64_t k = 0; k < g.k; ++k) {
+        const T a = static_cast<const T*>(g.a)[i * g.ars + k * g.acs];
+        const T* const b = static_cast<const T*>(g.b) + k * g.brs;
+        for (int64_t j = 0; j < g.n; ++j) c[j] = static_cast<T>(c[j] + a * b[j * g.bcs]);
+      }
+    }
+  });
+}
+void product(const GemmArgs& g) {
+  switch (g.dtype) {
+    case kUInt8: return integer_product<uint8_t>(g);
+    case kInt32: return integer_product<uint32_t>(g);
+    case kInt64: return integer_product<uint64_t>(g);
+    default: return gemm(g);
+  }
+}
+
 void run_matmul(const Call& c, std::span<Tensor> out) {
   const Tensor &a = c.in[0], &b = c.in[1], &y = out[0];
   const GemmArgs first = gemm_args(a, b, y.data());
-  if (y.rank() == 2) return gemm(first);
+  if (y.rank() == 2) return product(first);
   const Dims batch = batch_of(y);
   const auto steps = [&](const Tensor& t) {
     return broadcast_strides(batch_of(t), Dims(t.strides().data(), t.rank() - 2), batch);
@@ -50,7 +75,7 @@ void run_matmul(const Call& c, std::span<Tensor> out) {
       g.b = static_cast<const char*>(g.b) + ob * item;
       g.c = static_cast<char*>(g.c) + i * matrix * item;
       try {
-        gemm(g);
+        product(g);
       } catch (const std::bad_alloc&) { out_of_memory = true; }
     }
   };
@@ -183,6 +208,9 @@ Tensor run_linear_op(const Op& op, const Tensor& x, const Tensor& weight, const 
 
 void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype()) fail_shapes(op, a, b, "dtypes differ; convert one with .to(dtype)");
+}
+void check_float(const char* op, const Tensor& a, const Tensor& b) {
+  check_dtypes(op, a, b);
   if (!is_float(a.dtype())) fail_shapes(op, a, b, "float32 or float64 is needed; convert with .float()");
 }
 
@@ -203,6 +231,8 @@ namespace ops {
 
 Tensor matmul(const Tensor& input, const Tensor& other) {
   check_dtypes("matmul", input, other);
+  if (input.dtype() == DType::Bool)
+    fail_shapes("matmul", input, other, "not defined for bool; convert with .to(dtype)");
   if (input.rank() == 0 || other.rank() == 0) fail_shapes("matmul", input, other, "both need at least one dimension");
   const Tensor a = input.rank() == 1 ? unsqueeze(input, 0) : input;
   const Tensor b = other.rank() == 1 ? unsqueeze(other, 1) : other;
@@ -232,7 +262,7 @@ Tensor matmul(const Tensor& input, const Tensor& other) {
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const std::optional<std::string>& activation) {
   const Op& op = linear_op(activation);
-  check_dtypes("linear", input, weight);
+  check_float("linear", input, weight);
   const bool fits = weight.rank() == 2 && input.rank() >= 1 && input.shape().back() == weight.size(1);
   if (!fits) {
     fail_shapes("linear", input, weight,

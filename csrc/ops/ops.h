@@ -170,6 +170,30 @@ Tensor matmul(const Tensor& input, const Tensor& other);
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
               const std::optional<std::string>& activation = {});
 
+// compose_products.cpp; beta 0: the input counts for nothing, nan neither
+Tensor mm(const Tensor& input, const Tensor& mat2);
+Tensor bmm(const Tensor& input, const Tensor& mat2);
+Tensor mv(const Tensor& input, const Tensor& vec);
+Tensor dot(const Tensor& input, const Tensor& tensor);
+Tensor vdot(const Tensor& input, const Tensor& other);
+Tensor outer(const Tensor& input, const Tensor& vec2);
+Tensor ger(const Tensor& input, const Tensor& vec2);
+Tensor inner(const Tensor& input, const Tensor& other);
+Tensor addmm(const Tensor& input, const Tensor& mat1, const Tensor& mat2, double beta = 1, double alpha = 1);
+Tensor addmv(const Tensor& input, const Tensor& mat, const Tensor& vec, double beta = 1, double alpha = 1);
+Tensor baddbmm(const Tensor& input, const Tensor& batch1, const Tensor& batch2, double beta = 1, double alpha = 1);
+Tensor addbmm(const Tensor& input, const Tensor& batch1, const Tensor& batch2, double beta = 1, double alpha = 1);
+Tensor addr(const Tensor& input, const Tensor& vec1, const Tensor& vec2, double beta = 1, double alpha = 1);
+
+// contractions.cpp
+struct Einsum {
+  std::string equation;
+  TensorList operands;
+};
+using TensordotDims = std::variant<int64_t, std::pair<IntList, IntList>>;
+Tensor einsum(const Einsum& args);
+Tensor tensordot(const Tensor& a, const Tensor& b, const TensordotDims& dims = 2);
+
 // create.cpp
 Tensor full(const Dims& shape, const Tensor& value, DType dtype);
 Tensor arange(double start, double end, double step, DType dtype);
