@@ -78,6 +78,25 @@ PARAMETERS = by_name(
         "Any": "data __array__.dtype __new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object",
     }
 )
+# Of products, views, parts and joins.
+PARAMETERS |= by_name(
+    {
+        "Tensor": "mat mat1 mat2 vec vec1 vec2 batch1 batch2 dot.tensor split.tensor tensordot.a tensordot.b "
+        "inner.other kron.other reshape_as.other vdot.other others",
+        "Tensor | Sequence[Tensor]": "broadcast_tensors.tensors meshgrid.tensors atleast_1d.input atleast_2d.input "
+        "atleast_3d.input",
+        "Tensor | int": "repeats",
+        "float": "beta alpha",
+        "int": "axis0 axis1 dim1 dim2 offset diagonal row col k length chunks output_size narrow.start",
+        "_Size": "source destination sizes shifts repeat.repeats",
+        "Sequence[int]": "split_sizes",
+        "int | Sequence[int]": "split_size_or_sections",
+        "int | Sequence[int] | Tensor": "indices_or_sections",
+        "int | tuple[Sequence[int], Sequence[int]] | Sequence[Sequence[int]]": "tensordot.dims",
+        "str": "indexing",
+        "Any": "einsum.args",
+    }
+)
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
 RETURNS = by_name(
     {
@@ -103,6 +122,9 @@ RETURNS = by_name(
 )
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
 RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
+PARTS = ("split", "split_with_sizes", "chunk", "tensor_split", "unbind", "broadcast_tensors", "meshgrid")
+RETURNS |= dict.fromkeys(PARTS, "tuple[Tensor, ...]")
+RETURNS |= dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "Any")
 ATTRIBUTES = by_name(
     {
         "int": "ndim itemsize nbytes _version instructions done",
