@@ -3,6 +3,7 @@
 
 #include "ops/loop.h"
 #include "ops/ops.h"
+#include "ops/place.h"
 #include "threads/parallel.h"
 
 namespace tg {
@@ -24,21 +25,14 @@ Tensor view_diagonal(const Call& c) {
 }
 // diag_embed: zeros of attrs.dims2 with the input on that diagonal
 void infer_embed(const Call& c, OutSpec* out) { *out = {c.attrs.dims2, c.in[0].dtype()}; }
-void run_embed(const Call& c, std::span<Tensor> out) {
-  fill_zero(out[0]);
-  run_copy(view_diagonal({c.op, std::span<const Tensor>(out), c.attrs}), c.in[0]);
-}
+void run_embed(const Call& c, std::span<Tensor> out) { run_place(c, view_diagonal, out[0]); }
 void embed_vjp(Backward& b) {
   const Attrs& a = b.attrs();
   b.set(0, ops::diagonal(b.g, a.integer[0], a.dims[0], a.dims[1]));
 }
 constexpr Op kEmbed = {
     .name = "diag_embed", .infer = infer_embed, .run = run_embed, .vjp = embed_vjp, .flops = no_flops};
-void diagonal_vjp(Backward& b) {
-  Attrs attrs = b.attrs();
-  attrs.dims2 = b.input_shape(0);
-  b.set(0, execute(kEmbed, {b.g}, attrs));
-}
+void diagonal_vjp(Backward& b) { add_part(b, kEmbed, view_diagonal, b.g, b.attrs()); }
 constexpr Op kDiagonal = {"diagonal", nullptr, view_diagonal, nullptr, diagonal_vjp};
 
 Attrs diagonal_attrs(const char* op, int64_t offset, int64_t dim1, int64_t dim2, int rank) {

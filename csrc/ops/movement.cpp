@@ -3,6 +3,7 @@
 
 #include "ops/loop.h"
 #include "ops/ops.h"
+#include "ops/place.h"
 #include "ops/promotion.h"
 #include "threads/parallel.h"
 
@@ -50,10 +51,7 @@ Tensor view_slice(const Call& c) {
 }
 // slice_backward: zeros of attrs.dims2 with g in the slice's place
 void infer_slice_backward(const Call& c, OutSpec* out) { *out = {c.attrs.dims2, c.in[0].dtype()}; }
-void run_slice_backward(const Call& c, std::span<Tensor> out) {
-  fill_zero(out[0]);
-  run_copy(view_slice({c.op, std::span<const Tensor>(out), c.attrs}), c.in[0]);
-}
+void run_slice_backward(const Call& c, std::span<Tensor> out) { run_place(c, view_slice, out[0]); }
 void slice_backward_vjp(Backward& b) {
   const Attrs& a = b.attrs();
   b.set(0, ops::slice(b.g, a.integer[0], a.integer[1], a.dims[0], a.dims[1]));
@@ -63,11 +61,7 @@ constexpr Op kSliceBackward = {.name = "slice_backward",
                                .run = run_slice_backward,
                                .vjp = slice_backward_vjp,
                                .flops = no_flops};
-void slice_vjp(Backward& b) {
-  Attrs attrs = b.attrs();
-  attrs.dims2 = b.input_shape(0);
-  b.set(0, execute(kSliceBackward, {b.g}, attrs));
-}
+void slice_vjp(Backward& b) { add_part(b, kSliceBackward, view_slice, b.g, b.attrs()); }
 constexpr Op kSlice = {"slice", nullptr, view_slice, nullptr, slice_vjp};
 
 // select: attrs.integer = {dim, index}
@@ -82,8 +76,7 @@ Tensor view_select(const Call& c) {
 void select_vjp(Backward& b) {
   Attrs attrs = b.attrs();
   attrs.dims = {1, 1};
-  attrs.dims2 = b.input_shape(0);
-  b.set(0, execute(kSliceBackward, {ops::unsqueeze(b.g, attrs.integer[0])}, attrs));
+  add_part(b, kSliceBackward, view_slice, ops::unsqueeze(b.g, attrs.integer[0]), attrs);
 }
 constexpr Op kSelect = {"select", nullptr, view_select, nullptr, select_vjp};
 

@@ -52,7 +52,7 @@ class SlotMap {
   size_t used_ = 0;
 };
 
-class Sweep {
+class Sweep : Totals {
  public:
   Sweep(bool retain, bool create, std::span<const Tensor> into, bool stop_there)
       : retain_(retain), create_(create), stop_there_(stop_there), into_(into) {
@@ -97,13 +97,13 @@ class Sweep {
     std::vector<Tensor> more;
     if (node.inputs > Node::kInline) more.resize(static_cast<size_t>(node.inputs));
     const std::span<Tensor> grads = more.empty() ? std::span<Tensor>(few) : std::span<Tensor>(more);
-    Backward step{node, p.gradient, grads};
+    Backward step{node, p.gradient, grads, this};
     node.op->vjp(step);
     for (int i = 0; i < node.inputs; ++i) {
       Tensor& g = grads[static_cast<size_t>(i)];
       if (!g || !node.edge(i)) continue;
       if (g.is(p.gradient)) p.gradient = Tensor();
-      deliver(node.edge(i), std::move(g));
+      deliver(node.edge(i), std::move(g), step.made);
     }
     if (!retain_) node.release();
   }
@@ -118,9 +118,28 @@ class Sweep {
     return true;
   }
 
-  void deliver(const Edge& e, Tensor g) {
+  Tensor* find(const Edge& e) override {
+    if (create_) return nullptr;
+    if (e.node) {
+      const uint32_t slot = slots_[static_cast<Node&>(*e.node).sequence];
+      return slot != SlotMap::kNone && pending_[slot].owned ? &pending_[slot].gradient : nullptr;
+    }
+    e.checked_leaf();
+    if (!into_.empty()) {
+      const auto same = [&](const Tensor& t) { return t.ref() == e.leaf; };
+      const auto at = std::find_if(into_.begin(), into_.end(), same);
+      if (at == into_.end() || std::find_if(at + 1, into_.end(), same) != into_.end()) return nullptr;
+      Tensor& total = results_[static_cast<size_t>(at - into_.begin())];
+      return total ? &total : nullptr;
+    }
+    leaf_total_ = Tensor(grad_of(*e.leaf));
+    if (!leaf_total_ || !leaf_total_.contiguous()) return nullptr;
+    set_grad(*e.leaf, leaf_total_.ref());  // it is about to be written
+    return &leaf_total_;
+  }
+
+  void deliver(const Edge& e, Tensor g, bool owned = false) {
     const Dims& want = e.leaf ? e.checked_leaf().shape : static_cast<Node&>(*e.node).shape;
-    bool owned = false;
     if (!(g.shape() == want)) {
       g = tape_ops::sum_to(g, want);
       owned = sole(g);
@@ -188,6 +207,7 @@ class Sweep {
   bool retain_, create_, stop_there_;
   std::span<const Tensor> into_;
   std::vector<Tensor> results_;
+  Tensor leaf_total_;
   SlotMap slots_, stops_;
   std::vector<Pending> pending_;
   std::vector<uint32_t> free_;

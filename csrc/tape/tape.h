@@ -54,11 +54,18 @@ struct Node : GraphNode {
   static void operator delete(void* p, size_t n) { deallocate(p, n); }
 };
 
+// The gradients that a sweep has summed so far.
+struct Totals {
+  virtual Tensor* find(const Edge& e) = 0;  // null where there is none that may be added to in place
+};
+
 // One step of the reverse sweep, as an op's vjp sees it.
 struct Backward {
   Node& node;
   const Tensor& g;  // gradient of output 0, of the output's shape and dtype
   std::span<Tensor> grads;
+  Totals* totals = nullptr;
+  bool made = false;  // grads[0] is not shared with anything
 
   bool needs(int i) const { return static_cast<bool>(node.edge(i)); }
   const Attrs& attrs() const;
@@ -70,6 +77,10 @@ struct Backward {
   void* run() const;             // Node::run
   // A gradient may have the broadcast shape: the sweep sums it down to the input's.
   void set(int i, Tensor grad) { grads[static_cast<size_t>(i)] = std::move(grad); }
+  // Of ops whose gradient is zero but for a part of input 0: the sum to which that part can be added, or null; then
+  // set_made() gives the whole gradient, to which further parts are added.
+  Tensor* total() { return totals ? totals->find(node.edge(0)) : nullptr; }
+  void set_made(Tensor grad) { set(0, std::move(grad)), made = true; }
 };
 
 extern constinit thread_local bool grad_mode TG_STATIC_TLS;
