@@ -81,12 +81,24 @@ CASES = [
         samples=lambda rng: [S(rng.randn(*a), rng.randn(*b)) for a, b in MATMUL_SHAPES],
         ref=np.matmul,
         specials=nan_samples,
+        integers=lambda rng: [
+            S(*(rng.randint(0, 100, s).astype(d) for s in shapes))
+            for d in ("int64", "int32", "uint8")
+            for shapes in (
+                ((2, 3), (3, 4)),
+                ((3,), (3,)),
+                ((5, 2, 3), (3, 4)),
+                ((5, 2, 3), (1, 3, 2)),
+                ((2, 0), (0, 3)),
+            )
+        ],
         errors=(
             Bad(lambda T: T.matmul(T.ones(2, 3), T.ones(2, 3)), ("(2, 3)",)),
             Bad(lambda T: T.matmul(T.ones(3), T.ones(4)), ("(3)", "(4)")),
             Bad(lambda T: T.matmul(T.ones(5, 2, 3), T.ones(4, 3, 2)), ("(5, 2, 3)", "(4, 3, 2)")),
             Bad(lambda T: T.matmul(T.tensor(1.0), T.ones(4)), ("()", "(4)")),
             Bad(lambda T: T.matmul(T.ones(2, 2), T.ones(2, 2).double()), ("float32", "float64")),
+            Bad(lambda T: T.matmul(T.ones(2, 2).bool(), T.ones(2, 2).bool()), ("bool",)),
             Bad(lambda T: T.matmul(T.ones(2, 2), 3.0), ("float",)),
             Bad(lambda T: T.matmul(T.ones(2, 2))),
         ),
