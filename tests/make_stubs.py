@@ -24,7 +24,7 @@ from typing import Any, SupportsIndex, TypeAlias, overload
 import numpy
 from typing_extensions import Self
 
-from ._values_indices import ValuesIndices
+from ._values_indices import Extremes, ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
@@ -44,23 +44,28 @@ def by_name(names_by_type):
 PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
-        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
-        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step pos_weight",
+        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index "
+        "gather.index matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step "
+        "pos_weight x1 x2 fweights aweights weights boundaries sorter sorted_sequence",
         "Sequence[Tensor]": "tensors params grads",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
         "_Operand": "other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
-        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
+        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim any.dim "
+        "all.dim var_mean.dim std_mean.dim norm.dim logsumexp.dim nansum.dim nanmean.dim "
+        "count_nonzero.dim",
         "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
-        "_profile_range.start ignore_index multi_margin_loss.p",
-        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val max_val "
-        "label_smoothing margin threshold.threshold threshold.value",
+        "_profile_range.start ignore_index multi_margin_loss.p k bins minlength",
+        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val "
+        "max_val label_smoothing margin threshold.threshold threshold.value histc.min histc.max",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads "
-        "inplace",
-        "str": "root reduction activation _profile_range.name",
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
+        "keep_grads inplace descending stable largest sorted return_inverse return_counts "
+        "out_int32 right",
+        "str": "root reduction activation _profile_range.name compute_mode side",
+        "float | str": "norm.p",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
@@ -120,6 +125,9 @@ RETURNS = by_name(
         "tuple[float, float, list[tuple[float, float]]]": "_measure_peak",
     }
 )
+RETURNS |= dict.fromkeys(("sort", "topk", "kthvalue", "cummax", "cummin"), "ValuesIndices") | {"aminmax": "Extremes"}
+RETURNS |= dict.fromkeys(("var_mean", "std_mean"), "tuple[Tensor, Tensor]")
+RETURNS |= dict.fromkeys(("unique", "unique_consecutive"), "Tensor | tuple[Tensor, ...]")
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
 RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
 PARTS = ("split", "split_with_sizes", "chunk", "tensor_split", "unbind", "broadcast_tensors", "meshgrid")
@@ -139,7 +147,10 @@ ATTRIBUTES = by_name(
 )
 EXTREME = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
 EXTREME |= {"dim: Tensor": "Tensor", "*, other: Tensor": "Tensor"}
+MEDIAN = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
 OVERLOADS = {
+    "median": MEDIAN,
+    "nanmedian": MEDIAN,
     "max": EXTREME,
     "min": EXTREME,
     "size": {"dim: None = None": "Size", "dim: int": "int"},

@@ -16,9 +16,12 @@ import op_cases_matmul
 import op_cases_matrices
 import op_cases_nn
 import op_cases_products
+import op_cases_order
 import op_cases_reduce
+import op_cases_scan
 import op_cases_shape
 import op_cases_views
+import op_cases_statistics
 from op_case import SPECIALS, Bad, Case, S, resolve
 
 SHAPES = [(), (1,), (0,), (5,), (3, 4), (2, 3, 4), (0, 3), (2, 0), (33,), (1027,)]
@@ -269,6 +272,9 @@ CASES: list[Case] = [
     *op_cases_matmul.CASES,
     *op_cases_products.CASES,
     *op_cases_reduce.CASES,
+    *op_cases_statistics.CASES,
+    *op_cases_scan.CASES,
+    *op_cases_order.CASES,
     *op_cases_shape.CASES,
     *op_cases_views.CASES,
     *op_cases_joins.CASES,

@@ -259,14 +259,14 @@ CASES = [
     *(
         Case(
             name,
-            lambda rng: one_dim(rng) + ties(rng),
+            lambda rng: many_dims(rng) + ties(rng),
             over(getattr(np, name)),
             integers=integers_but_uint8,
             result="bool",
             int_result="bool",
             specials=unusual,
             differentiable=False,
-            errors=dim_errors(name),
+            errors=dim_errors(name, many=True),
             **EXACT,
         )
         for name in ("any", "all")

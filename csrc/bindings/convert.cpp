@@ -107,12 +107,32 @@ DType to_dtype(PyObject* o) {
   throw TypeError("expected a dtype such as tapegrad.float32, got " + std::string(py::repr(o)));
 }
 
+namespace {
+// A pair of the type of that name, which is looked up once.
+PyObject* named_pair(PyObject*& type, const char* name, const Tensor& a, const Tensor& b) {
+  if (!type) type = py::object(py::module_::import("tapegrad._values_indices").attr(name)).release().ptr();
+  return py::reinterpret_borrow<py::object>(type)(a, b).release().ptr();
+}
+}  // namespace
+
 PyObject* to_python(const ops::MinMax& r) {
   if (const Tensor* t = std::get_if<Tensor>(&r)) return wrap(*t);
+  return to_python(std::get<ops::ValuesIndices>(r));
+}
+PyObject* to_python(const ops::ValuesIndices& r) {
   static PyObject* type = nullptr;
-  if (!type) type = py::object(py::module_::import("tapegrad._values_indices").attr("ValuesIndices")).release().ptr();
-  const auto& both = std::get<ops::ValuesIndices>(r);
-  return py::reinterpret_borrow<py::object>(type)(both.values, both.indices).release().ptr();
+  return named_pair(type, "ValuesIndices", r.values, r.indices);
+}
+PyObject* to_python(const ops::Extremes& r) {
+  static PyObject* type = nullptr;
+  return named_pair(type, "Extremes", r.min, r.max);
+}
+PyObject* to_python(const ops::Pair& r) { return py::make_tuple(r.first, r.second).release().ptr(); }
+PyObject* to_python(const ops::Parts& r) {
+  if (r.tensors.size() == 1) return wrap(r.tensors[0]);
+  py::tuple parts(r.tensors.size());
+  for (size_t i = 0; i < r.tensors.size(); ++i) parts[i] = r.tensors[i];
+  return parts.release().ptr();
 }
 
 PyObject* to_python(const ops::TensorList& tensors) {

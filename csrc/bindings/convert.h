@@ -146,6 +146,15 @@ struct FromPython<pybind11::object> {
   static pybind11::object convert(const Argument& a) { return pybind11::reinterpret_borrow<pybind11::object>(a.value); }
 };
 
+template <>
+struct FromPython<ops::NormOrder> {
+  static ops::NormOrder convert(const Argument& a) {
+    if (a.value == Py_None) return std::monostate{};
+    if (PyUnicode_Check(a.value)) return FromPython<std::string>::convert(a);
+    return FromPython<double>::convert(a);
+  }
+};
+
 inline PyObject* to_python(const Tensor& t) { return wrap(t); }
 inline PyObject* to_python(pybind11::object o) { return o.release().ptr(); }
 inline PyObject* to_python(int64_t v) { return PyLong_FromLongLong(v); }
@@ -153,5 +162,9 @@ inline PyObject* to_python(bool v) { return PyBool_FromLong(v); }
 PyObject* to_python(const ops::MinMax& r);
 PyObject* to_python(const ops::TensorList& tensors);  // a tuple
 PyObject* to_python(const ops::OneOrMany& r);
+PyObject* to_python(const ops::ValuesIndices& r);
+PyObject* to_python(const ops::Extremes& r);
+PyObject* to_python(const ops::Pair& r);
+PyObject* to_python(const ops::Parts& r);
 
 }  // namespace tg

@@ -31,8 +31,15 @@ using TensorList = std::vector<Tensor>;
 using OneOrMany = std::variant<Tensor, TensorList>;
 using IntList = std::vector<int64_t>;
 using SizeOrSizes = std::variant<int64_t, IntList>;
-struct ValuesIndices {  // of max and min along a dimension
+struct ValuesIndices {  // of max, sort and others along a dimension
   Tensor values, indices;
+};
+struct Extremes {
+  Tensor min, max;
+};
+using Pair = std::pair<Tensor, Tensor>;
+struct Parts {  // one tensor, or a tuple of several
+  TensorList tensors;
 };
 
 // elementwise.cpp
@@ -137,8 +144,8 @@ MinMax max(const Tensor& input, const DimOrOther& dim = {}, bool keepdim = false
 MinMax min(const Tensor& input, const DimOrOther& dim = {}, bool keepdim = false, const Tensor& other = {});
 Tensor argmax(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
 Tensor argmin(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
-Tensor all(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
-Tensor any(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor all(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
+Tensor any(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
 Tensor var(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
            MaybeDim correction = {});
 Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
@@ -146,6 +153,49 @@ Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true,
 Tensor sum_to(const Tensor& input, const Dims& shape);
 
 // softmax.cpp, class_losses.cpp, losses.cpp
+// reduce_wide.cpp, compose_reduce.cpp, cdist.cpp
+using NormOrder = std::variant<std::monostate, double, std::string>;
+Tensor prod(const Tensor& input, MaybeDim dim = {}, bool keepdim = false, MaybeDType dtype = {});
+Tensor norm(const Tensor& input, const NormOrder& p = "fro", const MaybeDims& dim = {}, bool keepdim = false,
+            MaybeDType dtype = {});
+Extremes aminmax(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Pair var_mean(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
+              MaybeDim correction = {});
+Pair std_mean(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
+              MaybeDim correction = {});
+Tensor logsumexp(const Tensor& input, const Dims& dim, bool keepdim = false);
+Tensor nansum(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
+Tensor nanmean(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
+Tensor count_nonzero(const Tensor& input, const MaybeDims& dim = {});
+Tensor cov(const Tensor& input, int64_t correction = 1, const Tensor& fweights = {}, const Tensor& aweights = {});
+Tensor corrcoef(const Tensor& input);
+Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2,
+             const std::string& compute_mode = "use_mm_for_euclid_dist_if_necessary");
+Parts unique(const Tensor& input, bool sorted = true, bool return_inverse = false, bool return_counts = false,
+             MaybeDim dim = {});
+Parts unique_consecutive(const Tensor& input, bool return_inverse = false, bool return_counts = false,
+                         MaybeDim dim = {});
+
+// scan.cpp
+Tensor cumsum(const Tensor& input, int64_t dim, MaybeDType dtype = {});
+Tensor cumprod(const Tensor& input, int64_t dim, MaybeDType dtype = {});
+ValuesIndices cummax(const Tensor& input, int64_t dim);
+ValuesIndices cummin(const Tensor& input, int64_t dim);
+
+// sort.cpp, histogram.cpp
+ValuesIndices sort(const Tensor& input, int64_t dim = -1, bool descending = false, bool stable = false);
+Tensor argsort(const Tensor& input, int64_t dim = -1, bool descending = false, bool stable = false);
+ValuesIndices topk(const Tensor& input, int64_t k, int64_t dim = -1, bool largest = true, bool sorted = true);
+ValuesIndices kthvalue(const Tensor& input, int64_t k, int64_t dim = -1, bool keepdim = false);
+MinMax median(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+MinMax nanmedian(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
+Tensor bincount(const Tensor& input, const Tensor& weights = {}, int64_t minlength = 0);
+Tensor histc(const Tensor& input, int64_t bins = 100, double min = 0, double max = 0);
+Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& input, bool out_int32 = false, bool right = false,
+                    const std::optional<std::string>& side = {}, const Tensor& sorter = {});
+Tensor bucketize(const Tensor& input, const Tensor& boundaries, bool out_int32 = false, bool right = false);
+
+// softmax.cpp, losses.cpp
 Tensor softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
 Tensor log_softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {}, int64_t ignore_index = -100,

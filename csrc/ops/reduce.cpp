@@ -4,22 +4,10 @@
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
-#include "ops/ops.h"
 #include "ops/promotion.h"
 #include "ops/reduce.h"
 
 namespace tg {
-namespace {
-
-// attrs.integer[0] has a bit for every reduced dimension, attrs.flag = keepdim.
-uint64_t reduced_dims(const Attrs& a) { return static_cast<uint64_t>(a.integer[0]); }
-
-// How many elements make one result.
-int64_t reduced_count(const Dims& shape, const Attrs& a) {
-  int64_t n = 1;
-  for (int i = 0; i < shape.size(); ++i) n *= reduced_dims(a) >> i & 1 ? shape[i] : 1;
-  return n;
-}
 
 void infer_reduce(const Call& c, OutSpec* out) {
   Dims shape;
@@ -32,22 +20,6 @@ void infer_reduce(const Call& c, OutSpec* out) {
   *out = {shape, c.in[0].dtype()};
 }
 
-int64_t item(const Tensor& t) { return static_cast<int64_t>(itemsize(t.dtype())); }
-
-void reduce_values(const ReduceKernels& k, const Tensor& x, const Attrs& attrs, const Tensor& out,
-                   const ElementSource* source = nullptr) {
-  if (x.numel() == 0)  // a sum of nothing, or no result
-    std::memset(out.data(), 0, static_cast<size_t>(out.numel()) * itemsize(x.dtype()));
-  else
-    run_reduction({k, static_cast<int>(x.dtype()), item(x), join_values, false, source}, x, reduced_dims(attrs), out);
-}
-
-template <ReduceKernels KernelTable::* Kernels>
-void run_values(const Call& c, std::span<Tensor> out) {
-  reduce_values(kernels().*Kernels, c.in[0], c.attrs, out[0]);
-}
-
-// The incoming gradient with the reduced dimensions back, as size 1.
 Tensor with_reduced_dims(const Backward& b, const Tensor& t) {
   if (b.attrs().flag) return t;
   Dims shape = b.input_shape(0);
@@ -63,6 +35,54 @@ Dims dims_in(uint64_t mask) {
     if (mask >> i & 1) dims.push_back(i);
   }
   return dims;
+}
+
+uint64_t dims_mask(const char* op, int rank, const ops::MaybeDims& dim) {
+  if (!dim || dim->empty()) return rank ? ~uint64_t{0} >> (64 - rank) : 0;
+  uint64_t mask = 0;
+  for (int64_t d : *dim) {
+    const uint64_t bit = uint64_t{1} << normalize_dim(op, d, rank);
+    if (mask & bit) throw std::invalid_argument(std::string(op) + ": dim " + std::to_string(d) + " is given twice");
+    mask |= bit;
+  }
+  return rank ? mask : 0;  // dim 0 of a scalar is none
+}
+
+Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, int64_t correction) {
+  Attrs attrs;
+  attrs.integer[0] = static_cast<int64_t>(dims_mask(op.name, input.rank(), dim));
+  attrs.integer[1] = correction;
+  attrs.flag = keepdim;
+  return execute(op, {input}, attrs);
+}
+
+Tensor to_sum_dtype(const Tensor& input, ops::MaybeDType dtype) {
+  const Tensor x = dtype ? ops::to(input, *dtype) : input;
+  return is_integral(x.dtype()) ? ops::to(x, DType::Int64) : x;
+}
+
+namespace {
+
+// How many elements make one result.
+int64_t reduced_count(const Dims& shape, const Attrs& a) {
+  int64_t n = 1;
+  for (int i = 0; i < shape.size(); ++i) n *= reduced_dims(a) >> i & 1 ? shape[i] : 1;
+  return n;
+}
+
+int64_t item(const Tensor& t) { return static_cast<int64_t>(itemsize(t.dtype())); }
+
+void reduce_values(const ReduceKernels& k, const Tensor& x, const Attrs& attrs, const Tensor& out,
+                   const ElementSource* source = nullptr) {
+  if (x.numel() == 0)  // a sum of nothing, or no result
+    std::memset(out.data(), 0, static_cast<size_t>(out.numel()) * itemsize(x.dtype()));
+  else
+    run_reduction({k, static_cast<int>(x.dtype()), item(x), join_values, false, source}, x, reduced_dims(attrs), out);
+}
+
+template <ReduceKernels KernelTable::* Kernels>
+void run_values(const Call& c, std::span<Tensor> out) {
+  reduce_values(kernels().*Kernels, c.in[0], c.attrs, out[0]);
 }
 
 void sum_vjp(Backward& b) { b.set(0, ops::expand(with_reduced_dims(b, b.g), b.input_shape(0))); }
@@ -176,35 +196,6 @@ void std_vjp(Backward& b) {
 }
 constexpr Op kStd = {"std", infer_reduce, nullptr, run_moments<true>, std_vjp, {kSaveA | kSaveOutput}};
 
-Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, int64_t correction = 0) {
-  const int rank = input.rank();
-  uint64_t mask = 0;
-  if (dim && !dim->empty()) {
-    for (int64_t d : *dim) {
-      const uint64_t bit = uint64_t{1} << normalize_dim(op.name, d, rank);
-      if (mask & bit)
-        throw std::invalid_argument(std::string(op.name) + ": dim " + std::to_string(d) + " is given twice");
-      mask |= bit;
-    }
-  } else {
-    mask = rank ? ~uint64_t{0} >> (64 - rank) : 0;
-  }
-  if (rank == 0) mask = 0;  // dim 0 of a scalar is none
-  Attrs attrs;
-  attrs.integer[0] = static_cast<int64_t>(mask);
-  attrs.integer[1] = correction;
-  attrs.flag = keepdim;
-  return execute(op, {input}, attrs);
-}
-
-ops::MaybeDims as_dims(ops::MaybeDim dim) { return dim ? ops::MaybeDims(Dims{*dim}) : ops::MaybeDims(); }
-
-// Narrow integers are added up in int64: modulo their own size the sum is the same.
-Tensor to_sum_dtype(const Tensor& input, ops::MaybeDType dtype) {
-  const Tensor x = dtype ? ops::to(input, *dtype) : input;
-  return is_integral(x.dtype()) ? ops::to(x, DType::Int64) : x;
-}
-
 ops::MinMax extreme(const char* name, const Op& reduce_op, const Op& index_op,
                     Tensor (*elementwise)(const Tensor&, const Tensor&), const Tensor& input,
                     const ops::DimOrOther& dim, bool keepdim, const Tensor& other) {
@@ -264,11 +255,11 @@ Tensor argmin(const Tensor& input, MaybeDim dim, bool keepdim) {
   return reduce_dims(kArgmin, dim ? input : flatten(input), as_dims(dim), keepdim && dim);
 }
 
-Tensor any(const Tensor& input, MaybeDim dim, bool keepdim) {
-  return reduce_dims(kAny, as_bool(input), as_dims(dim), keepdim);
+Tensor any(const Tensor& input, const MaybeDims& dim, bool keepdim) {
+  return reduce_dims(kAny, as_bool(input), dim, keepdim);
 }
-Tensor all(const Tensor& input, MaybeDim dim, bool keepdim) {
-  return reduce_dims(kAll, as_bool(input), as_dims(dim), keepdim);
+Tensor all(const Tensor& input, const MaybeDims& dim, bool keepdim) {
+  return reduce_dims(kAll, as_bool(input), dim, keepdim);
 }
 
 Tensor var(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {

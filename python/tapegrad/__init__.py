@@ -2,6 +2,7 @@
 
 from . import _repr as _repr  # gives the tensor type its printed form, format() and copy
 from . import autograd as autograd
+from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils

@@ -1,4 +1,4 @@
-"""The (values, indices) pair of max and min along a dimension."""
+"""The named pairs that ops return."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,7 +7,14 @@ if TYPE_CHECKING:
 
 
 class ValuesIndices(NamedTuple):
-    """Result of max and min along a dimension: the extreme values and their positions."""
+    """Result of max, sort and others along a dimension: values and their positions."""
 
     values: "Tensor"
     indices: "Tensor"
+
+
+class Extremes(NamedTuple):
+    """Result of aminmax."""
+
+    min: "Tensor"
+    max: "Tensor"
