@@ -128,13 +128,6 @@ PyObject* to_python(const ops::Extremes& r) {
   return named_pair(type, "Extremes", r.min, r.max);
 }
 PyObject* to_python(const ops::Pair& r) { return py::make_tuple(r.first, r.second).release().ptr(); }
-PyObject* to_python(const ops::Parts& r) {
-  if (r.tensors.size() == 1) return wrap(r.tensors[0]);
-  py::tuple parts(r.tensors.size());
-  for (size_t i = 0; i < r.tensors.size(); ++i) parts[i] = r.tensors[i];
-  return parts.release().ptr();
-}
-
 PyObject* to_python(const ops::TensorList& tensors) {
   const auto n = static_cast<Py_ssize_t>(tensors.size());
   auto items = py::reinterpret_steal<py::object>(PyTuple_New(n));

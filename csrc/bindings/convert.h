@@ -165,6 +165,5 @@ PyObject* to_python(const ops::OneOrMany& r);
 PyObject* to_python(const ops::ValuesIndices& r);
 PyObject* to_python(const ops::Extremes& r);
 PyObject* to_python(const ops::Pair& r);
-PyObject* to_python(const ops::Parts& r);
 
 }  // namespace tg

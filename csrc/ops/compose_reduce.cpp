@@ -10,6 +10,8 @@
 namespace tg {
 namespace {
 
+using ops::TensorList;
+
 constexpr double kInf = std::numeric_limits<double>::infinity();
 
 Tensor zero() { return Tensor::number(0.0); }
@@ -78,11 +80,11 @@ Tensor run_starts(const Tensor& differ, int64_t n) {
 }
 
 // The first of each run, each element's run, how long they are. `order`: where the elements came from, if sorted.
-ops::Parts runs(const Tensor& x, const Tensor& starts, const Tensor& order, bool inverse, bool counts,
+TensorList runs(const Tensor& x, const Tensor& starts, const Tensor& order, bool inverse, bool counts,
                 const Dims& shape) {
   const int64_t n = starts.numel();
   const Tensor at = ops::reshape(ops::nonzero(starts), {-1});
-  ops::Parts parts{{ops::index_select(x, 0, at)}};
+  TensorList parts{ops::index_select(x, 0, at)};
   if (inverse) {
     Tensor run = ops::sub(ops::cumsum(starts, 0), Tensor::number(int64_t{1}));
     if (order) {
@@ -90,13 +92,18 @@ ops::Parts runs(const Tensor& x, const Tensor& starts, const Tensor& order, bool
       run = Tensor::empty({n}, DType::Int64);
       ops::index_put_(run, {order}, sorted);
     }
-    parts.tensors.push_back(ops::reshape(run, shape));
+    parts.push_back(ops::reshape(run, shape));
   }
   if (counts) {
     const Tensor ends = ops::cat({at, ops::full({1}, Tensor::number(n), DType::Int64)});
-    parts.tensors.push_back(ops::sub(ops::slice(ends, 0, 1, at.numel(), 1), at));
+    parts.push_back(ops::sub(ops::slice(ends, 0, 1, at.numel(), 1), at));
   }
   return parts;
+}
+
+ops::OneOrMany one_or_many(TensorList&& parts) {
+  if (parts.size() == 1) return parts[0];
+  return std::move(parts);
 }
 
 // Neighbours that differ; nan differs from nan.
@@ -107,7 +114,7 @@ Tensor neighbours_differ(const Tensor& x) {
 }
 
 // unique() of slices along a dimension, as rows of a matrix.
-ops::Parts unique_rows(const char* name, const Tensor& x, int64_t dim, bool sorted, bool inverse, bool counts) {
+TensorList unique_rows(const char* name, const Tensor& x, int64_t dim, bool sorted, bool inverse, bool counts) {
   const int d = normalize_dim(name, dim, x.rank());
   if (x.rank() == 0) fail_dtype(name, x, "has no dimension");
   const Tensor first = ops::transpose(x, 0, d);
@@ -118,10 +125,10 @@ ops::Parts unique_rows(const char* name, const Tensor& x, int64_t dim, bool sort
     order = row_order(rows);
     rows = ops::index_select(rows, 0, order);
   }
-  ops::Parts parts = runs(rows, run_starts(neighbours_differ(rows), n), order, inverse, counts, {n});
+  TensorList parts = runs(rows, run_starts(neighbours_differ(rows), n), order, inverse, counts, {n});
   Dims shape = first.shape();
-  shape[0] = parts.tensors[0].size(0);
-  parts.tensors[0] = ops::transpose(ops::reshape(parts.tensors[0], shape), 0, d);
+  shape[0] = parts[0].size(0);
+  parts[0] = ops::transpose(ops::reshape(parts[0], shape), 0, d);
   return parts;
 }
 
@@ -218,18 +225,19 @@ Tensor corrcoef(const Tensor& input) {
   return where(gt(y, one()), one(), where(lt(y, low), low, y));
 }
 
-Parts unique(const Tensor& input, bool, bool return_inverse, bool return_counts, MaybeDim dim) {
+OneOrMany unique(const Tensor& input, bool, bool return_inverse, bool return_counts, MaybeDim dim) {
   const GradMode no_grad(false);
-  if (dim) return unique_rows("unique", input, *dim, true, return_inverse, return_counts);
+  if (dim) return one_or_many(unique_rows("unique", input, *dim, true, return_inverse, return_counts));
   const auto [values, order] = sort(reshape(input, {input.numel()}), 0, false, true);
-  return runs(values, run_starts(neighbours_differ(values), values.numel()), order, return_inverse, return_counts,
-              input.shape());
+  return one_or_many(runs(values, run_starts(neighbours_differ(values), values.numel()), order, return_inverse,
+                          return_counts, input.shape()));
 }
-Parts unique_consecutive(const Tensor& input, bool return_inverse, bool return_counts, MaybeDim dim) {
+OneOrMany unique_consecutive(const Tensor& input, bool return_inverse, bool return_counts, MaybeDim dim) {
   const GradMode no_grad(false);
-  if (dim) return unique_rows("unique_consecutive", input, *dim, false, return_inverse, return_counts);
+  if (dim) return one_or_many(unique_rows("unique_consecutive", input, *dim, false, return_inverse, return_counts));
   const Tensor x = reshape(input, {input.numel()});
-  return runs(x, run_starts(neighbours_differ(x), x.numel()), {}, return_inverse, return_counts, input.shape());
+  return one_or_many(
+      runs(x, run_starts(neighbours_differ(x), x.numel()), {}, return_inverse, return_counts, input.shape()));
 }
 
 }  // namespace ops

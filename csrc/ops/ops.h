@@ -38,9 +38,6 @@ struct Extremes {
   Tensor min, max;
 };
 using Pair = std::pair<Tensor, Tensor>;
-struct Parts {  // one tensor, or a tuple of several
-  TensorList tensors;
-};
 
 // elementwise.cpp
 Tensor where(const Tensor& condition, const Tensor& input, const Tensor& other);
@@ -152,7 +149,6 @@ Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true,
            MaybeDim correction = {});
 Tensor sum_to(const Tensor& input, const Dims& shape);
 
-// softmax.cpp, class_losses.cpp, losses.cpp
 // reduce_wide.cpp, compose_reduce.cpp, cdist.cpp
 using NormOrder = std::variant<std::monostate, double, std::string>;
 Tensor prod(const Tensor& input, MaybeDim dim = {}, bool keepdim = false, MaybeDType dtype = {});
@@ -171,10 +167,10 @@ Tensor cov(const Tensor& input, int64_t correction = 1, const Tensor& fweights =
 Tensor corrcoef(const Tensor& input);
 Tensor cdist(const Tensor& x1, const Tensor& x2, double p = 2,
              const std::string& compute_mode = "use_mm_for_euclid_dist_if_necessary");
-Parts unique(const Tensor& input, bool sorted = true, bool return_inverse = false, bool return_counts = false,
-             MaybeDim dim = {});
-Parts unique_consecutive(const Tensor& input, bool return_inverse = false, bool return_counts = false,
-                         MaybeDim dim = {});
+OneOrMany unique(const Tensor& input, bool sorted = true, bool return_inverse = false, bool return_counts = false,
+                 MaybeDim dim = {});
+OneOrMany unique_consecutive(const Tensor& input, bool return_inverse = false, bool return_counts = false,
+                             MaybeDim dim = {});
 
 // scan.cpp
 Tensor cumsum(const Tensor& input, int64_t dim, MaybeDType dtype = {});
@@ -195,7 +191,7 @@ Tensor searchsorted(const Tensor& sorted_sequence, const Tensor& input, bool out
                     const std::optional<std::string>& side = {}, const Tensor& sorter = {});
 Tensor bucketize(const Tensor& input, const Tensor& boundaries, bool out_int32 = false, bool right = false);
 
-// softmax.cpp, losses.cpp
+// softmax.cpp, class_losses.cpp, losses.cpp
 Tensor softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
 Tensor log_softmax(const Tensor& input, MaybeDim dim = {}, MaybeDType dtype = {});
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {}, int64_t ignore_index = -100,
