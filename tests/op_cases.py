@@ -12,6 +12,8 @@ import op_cases_index
 import op_cases_layers
 import op_cases_losses
 import op_cases_joins
+import op_cases_index_write
+import op_cases_masked
 import op_cases_matmul
 import op_cases_matrices
 import op_cases_nn
@@ -280,6 +282,8 @@ CASES: list[Case] = [
     *op_cases_joins.CASES,
     *op_cases_matrices.CASES,
     *op_cases_index.CASES,
+    *op_cases_index_write.CASES,
+    *op_cases_masked.CASES,
     *op_cases_nn.CASES,
     *op_cases_layers.CASES,
     *op_cases_losses.CASES,

@@ -257,9 +257,9 @@ def test_one_hot():
     assert F.one_hot(tg.tensor([[0, 1]]), 4).shape == (1, 2, 4)
     assert F.one_hot(tg.zeros(0, dtype=tg.int64), 4).shape == (0, 4)
     for labels, classes in (([0, 3], 3), ([-1, 0], 3), ([0], 0)):
-        with pytest.raises(ValueError):
+        with pytest.raises(IndexError):
             F.one_hot(tg.tensor(labels), classes)
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError):
         F.one_hot(tg.zeros(2))
 
 

@@ -48,6 +48,7 @@ namespace rows {
     static constexpr const char *name = #NAME, *params = PARAMS; \
     static constexpr auto fn = &ops::NAME;                       \
   };
+#define IN_PLACE(NAME, PARAMS, DOC) OP(NAME, PARAMS)
 #include "ops/ops.def"
 
 struct copy_ {
@@ -74,6 +75,7 @@ constexpr Entry kEntries[] = {
 #define BINARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
 #define COMPARE(NAME, FUNCTOR, DOC) entry<rows::NAME>(FM, DOC),
 #define OP(NAME, PARAMS, KIND, DOC) entry<rows::NAME>(KIND, DOC),
+#define IN_PLACE(NAME, PARAMS, DOC) entry<rows::NAME>(M, DOC, false),
 #include "ops/ops.def"
     entry<rows::copy_>(M, "Copies the elements of src, cast and broadcast, into this tensor.", false),
     entry<rows::fill_>(M, "Sets every element to value.", false),

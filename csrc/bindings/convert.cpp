@@ -107,6 +107,18 @@ DType to_dtype(PyObject* o) {
   throw TypeError("expected a dtype such as tapegrad.float32, got " + std::string(py::repr(o)));
 }
 
+bool is_device(PyObject* o) { return PyUnicode_Check(o) || std::string_view(Py_TYPE(o)->tp_name) == "device"; }
+
+void check_device(const char* op, PyObject* device) {
+  if (device == Py_None) return;
+  if (!is_device(device)) {
+    throw TypeError(std::string(op) + ": device must be a str or tapegrad.device, got " + Py_TYPE(device)->tp_name);
+  }
+  const std::string named = py::str(device);
+  if (named == "cpu" || named == "cpu:0") return;
+  throw std::invalid_argument(std::string(op) + ": tapegrad computes on the CPU; there is no device '" + named + "'");
+}
+
 namespace {
 // A pair of the type of that name, which is looked up once.
 PyObject* named_pair(PyObject*& type, const char* name, const Tensor& a, const Tensor& b) {

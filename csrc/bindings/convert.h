@@ -17,9 +17,11 @@ Tensor to_operand_beside(PyObject* o, PyObject* other);  // the same, where `oth
 Dims to_dims(PyObject* o);                               // an int or a sequence of ints
 int64_t to_int64(PyObject* o);                           // anything with __index__, and 0-d integer tensors
 double to_double(PyObject* o);
-DType to_dtype(PyObject* o);                  // tg.float32, np.float32, np.dtype, float, int, bool
-PyObject* dtype_object(DType t);              // borrowed: the one tg.dtype instance
-pybind11::object size_object(const Dims& d);  // tg.Size
+DType to_dtype(PyObject* o);                          // tg.float32, np.float32, np.dtype, float, int, bool
+bool is_device(PyObject* o);                          // a str or tg.device
+void check_device(const char* op, PyObject* device);  // None, "cpu" or tg.device("cpu"); ValueError for others
+PyObject* dtype_object(DType t);                      // borrowed: the one tg.dtype instance
+pybind11::object size_object(const Dims& d);          // tg.Size
 // Nested lists and tuples of Python's own numbers, or one number; an empty tensor for other data.
 Tensor tensor_from_nested(PyObject* data, ops::MaybeDType dtype);
 pybind11::object nested_from_tensor(const Tensor& t);

@@ -4,6 +4,9 @@
 #include "bindings/convert.h"
 #include "bindings/numpy_interop.h"
 #include "bindings/tensor_members.h"
+#include "ops/index.h"
+#include "ops/promotion.h"
+#include "ops/region.h"
 #include "tape/recorder.h"
 
 namespace py = pybind11;
@@ -48,6 +51,7 @@ struct Indexed {
   Tensor view;
   ops::TensorList indices;
   bool advanced = false;
+  ops::Region region;  // what the view is of the tensor
 };
 
 [[noreturn]] void fail_key(PyObject* o) {
@@ -62,13 +66,20 @@ int64_t dims_taken(PyObject* o) {
   return 1;
 }
 
-Tensor take_slice(const Tensor& t, int64_t dim, PyObject* o) {
+ops::Range to_range(PyObject* o, int64_t size) {
   Py_ssize_t start, stop, step;
   if (PySlice_Unpack(o, &start, &stop, &step) < 0) throw py::error_already_set();
   if (step < 0) throw std::invalid_argument("slices with a negative step are not supported; use an index tensor");
-  const Py_ssize_t length = PySlice_AdjustIndices(t.size(static_cast<int>(dim)), &start, &stop, step);
-  if (length == t.size(static_cast<int>(dim)) && step == 1) return t;
-  return ops::slice(t, dim, start, length, step);
+  const Py_ssize_t length = PySlice_AdjustIndices(size, &start, &stop, step);
+  return {start, length, step};
+}
+
+Tensor take_range(const Tensor& t, int64_t dim, const ops::Range& r) {
+  if (r.length == t.size(static_cast<int>(dim)) && r.step == 1) return t;
+  return ops::slice(t, dim, r.start, r.length, r.step);
+}
+Tensor take_slice(const Tensor& t, int64_t dim, PyObject* o) {
+  return take_range(t, dim, to_range(o, t.size(static_cast<int>(dim))));
 }
 
 // x[key] for a key of ints and slices, the usual ones; an empty tensor for others.
@@ -91,6 +102,17 @@ Tensor plain_view(const Tensor& t, PyObject* key) {
   return view;
 }
 
+// The next `count` dimensions as they are.
+void take_whole(Indexed& x, int64_t& dim, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x.region.push_back({0, x.view.size(static_cast<int>(dim++)), 1});
+}
+
+void take_index(Indexed& x, int64_t dim, int64_t i) {
+  const int64_t size = x.view.size(static_cast<int>(dim));
+  x.view = ops::select(x.view, dim, i);
+  x.region.push_back({i < 0 ? i + size : i, 1, 1});
+}
+
 void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
   if (o == Py_None) {
     x.view = ops::unsqueeze(x.view, dim++);
@@ -98,7 +120,7 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
     return;
   }
   if (o == Py_Ellipsis) {
-    dim += skip;
+    take_whole(x, dim, skip);
     for (int64_t i = 0; i < skip; ++i) x.indices.emplace_back();
     return;
   }
@@ -113,20 +135,20 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
     throw std::out_of_range("too many indices for a tensor of " + std::to_string(x.view.rank()) + " dimensions");
   }
   if (is_integer(o)) {
-    x.view = ops::select(x.view, dim, to_int64(o));
+    take_index(x, dim, to_int64(o));
   } else if (PySlice_Check(o)) {
-    x.view = take_slice(x.view, dim, o);
-    ++dim;
+    x.region.push_back(to_range(o, x.view.size(static_cast<int>(dim))));
+    x.view = take_range(x.view, dim++, x.region.back());
     x.indices.emplace_back();
   } else if (is_tensor(o)) {
     const Tensor& t = unwrap(o);
     if (t.rank() == 0 && is_integral(t.dtype()) && t.dtype() != DType::Bool) {
       refuse_reading(t, "use as an index of a view");
-      x.view = ops::select(x.view, dim, t.item_int64());
+      take_index(x, dim, t.item_int64());
       return;
     }
     x.indices.push_back(t);
-    dim += t.dtype() == DType::Bool ? t.rank() : 1;
+    take_whole(x, dim, std::min<int64_t>(dims_taken(o), x.view.rank() - dim));
     x.advanced = true;
   } else {
     fail_key(o);
@@ -137,7 +159,8 @@ void apply_key(Indexed& x, PyObject* o, int64_t& dim, int64_t skip) {
 std::vector<py::object> parts(PyObject* key) {
   std::vector<py::object> out;
   const auto add = [&](PyObject* o) {
-    const bool converts = PyList_Check(o) || py::isinstance<py::array>(py::handle(o));
+    const bool converts = PyList_Check(o) || PyRange_Check(o) || (o != key && PyTuple_Check(o)) ||
+                          py::isinstance<py::array>(py::handle(o));
     out.push_back(converts ? py::cast(index_tensor(o)) : py::reinterpret_borrow<py::object>(o));
   };
   if (!PyTuple_Check(key)) {
@@ -149,7 +172,7 @@ std::vector<py::object> parts(PyObject* key) {
 }
 
 Indexed resolve(const Tensor& t, PyObject* key) {
-  Indexed x{t, {}, false};
+  Indexed x{t, {}, false, {}};
   const std::vector<py::object> items = parts(key);
   int64_t taken = 0, ellipses = 0;
   for (const py::object& item : items) {
@@ -163,7 +186,44 @@ Indexed resolve(const Tensor& t, PyObject* key) {
   }
   int64_t dim = 0;
   for (const py::object& item : items) apply_key(x, item.ptr(), dim, t.rank() - taken);
+  take_whole(x, dim, x.view.rank() - dim);
   return x;
+}
+
+// x[key] = value where a gradient is wanted: what is written is x itself, no view of it.
+void assign_recorded(const Tensor& t, PyObject* key, const Tensor& source) {
+  Indexed x = resolve(t, key);
+  Tensor value = source;
+  if (x.advanced) {
+    Tensor part = x.view.is(t) ? t : ops::clone(x.view);
+    ops::index_put_(part, x.indices, value);
+    if (part.is(t)) return;
+    value = part;
+  }
+  const Dims shape = x.view.shape();
+  value = without_lead(value, shape.size());
+  if (!broadcasts_to(value.shape(), shape)) {
+    throw std::invalid_argument("a value of shape " + to_string(value.shape()) +
+                                " does not broadcast to the selected shape " + to_string(shape));
+  }
+  x.view = {};
+  Dims lengths;
+  for (const ops::Range& r : x.region) lengths.push_back(r.length);
+  ops::region_put_(t, x.region, ops::reshape(ops::expand(cast(value, t.dtype()), shape), lengths));
+}
+
+void assign(const Tensor& t, PyObject* key, const Tensor& source) {
+  if (grad_enabled() && is_float(t.dtype()) && (t.requires_grad() || source.requires_grad()))
+    return assign_recorded(t, key, source);
+  if (const Tensor view = plain_view(t, key)) {
+    ops::copy_(view, without_lead(source, view.rank()));
+    return;
+  }
+  const Indexed x = resolve(t, key);
+  if (x.advanced)
+    ops::index_put_(x.view, x.indices, source);
+  else
+    ops::copy_(x.view, without_lead(source, x.view.rank()));
 }
 
 }  // namespace
@@ -194,12 +254,7 @@ int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {
           throw std::runtime_error("a leaf tensor that requires grad (" + describe(t) +
                                    ") cannot be modified in place; do it under no_grad()");
         }
-        if (const Tensor view = plain_view(t, key)) return ops::copy_(view, source), 0;
-        const Indexed x = resolve(t, key);
-        if (x.advanced)
-          ops::index_put_(x.view, x.indices, source);
-        else
-          ops::copy_(x.view, source);
+        assign(t, key, source);
         return 0;
       },
       "index");

@@ -1,93 +1,15 @@
 // gather and nonzero.
-#include <array>
-#include <atomic>
-
-#include "ops/index.h"
-#include "ops/loop.h"
-#include "ops/ops.h"
+#include "ops/index_walk.h"
 #include "tape/recorder.h"
 
 namespace tg {
 namespace {
 
-// gather(x, index): attrs.integer[0] = dim.
-
-// One row of the index, along its last dimension: its first element, and where it starts in x but for what the index
-// says; element j adds j * along + index[j] * step.
-struct GatherRow {
-  int64_t at, base;
-};
-
-// How an index runs through x (contiguous).
-class Walk {
- public:
-  Walk(const Tensor& index, int dim, const Dims& shape)
-      : index_(index.data<int64_t>()), sizes_(index.shape()), strides_(contiguous_strides(shape)) {
-    size_ = shape[dim];
-    step_ = strides_[dim];
-    last_ = sizes_.size() - 1;
-    along_ = dim == last_ ? 0 : 1;
-    strides_[dim] = 0;
-    length_ = sizes_[last_];
-    rows_ = length_ ? index.numel() / length_ : 0;
-  }
-  int64_t rows() const { return rows_; }
-  int64_t length() const { return length_; }
-  bool along_last() const { return along_ == 0; }
-
-  // body(position in the index, position in x) for columns [from, to) of rows [begin, end). What is out of range counts
-  // as 0 and is remembered.
-  template <class F>
-  void run(int64_t begin, int64_t end, int64_t from, int64_t to, F&& body) {
-    std::array<int64_t, Dims::kMaxRank> at;
-    int64_t base = 0;
-    for (int64_t d = last_ - 1, rest = begin; d >= 0; --d) {
-      const auto i = static_cast<int>(d);
-      at[static_cast<size_t>(d)] = rest % sizes_[i];
-      rest /= sizes_[i];
-      base += at[static_cast<size_t>(d)] * strides_[i];
-    }
-    const int64_t size = size_, step = step_, along = along_,
-                  length = length_;  // the body's stores may not alias these
-    bool bad = false;
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t* const index = index_ + r * length;
-      for (int64_t j = from; j < to; ++j) {
-        const bool outside = static_cast<uint64_t>(index[j]) >= static_cast<uint64_t>(size);
-        bad |= outside;
-        body(r * length + j, base + j * along + (outside ? 0 : index[j]) * step);
-      }
-      for (int d = last_ - 1; d >= 0; --d) {
-        base += strides_[d];
-        if (++at[static_cast<size_t>(d)] < sizes_[d]) break;
-        base -= sizes_[d] * strides_[d];
-        at[static_cast<size_t>(d)] = 0;
-      }
-    }
-    if (bad) bad_.store(true, std::memory_order_relaxed);
-  }
-
-  // Throws for the first index that was out of range.
-  void check() const {
-    if (!bad_.load(std::memory_order_relaxed)) return;
-    for (int64_t i = 0; i < rows_ * length_; ++i) {
-      if (index_[i] < 0) fail_negative("gather", index_[i]);
-      checked_index("gather", index_[i], size_);
-    }
-  }
-
- private:
-  const int64_t* index_;
-  Dims sizes_, strides_;
-  int64_t size_, step_, along_, rows_, length_;
-  int last_;
-  std::atomic<bool> bad_{false};
-};
-
+// gather(x contiguous, index): attrs.integer[0] = dim.
 void infer_gather(const Call& c, OutSpec* out) { *out = {c.in[1].shape(), c.in[0].dtype()}; }
 void run_gather(const Call& c, std::span<Tensor> out) {
   const Tensor& x = c.in[0];
-  Walk walk(c.in[1], static_cast<int>(c.attrs.integer[0]), x.shape());
+  Walk walk("gather", c.in[1], static_cast<int>(c.attrs.integer[0]), x.shape(), x.strides());
   if (out[0].numel() == 0) return;
   const auto copy = [&](auto tag) {
     using T = decltype(tag);
@@ -104,39 +26,7 @@ void run_gather(const Call& c, std::span<Tensor> out) {
   walk.check();
 }
 
-// gather_backward(g, index): zeros of attrs.dims, g added where the index points, in its order
-void infer_gather_backward(const Call& c, OutSpec* out) { *out = {c.attrs.dims, c.in[0].dtype()}; }
-void run_gather_backward(const Call& c, std::span<Tensor> out) {
-  const Tensor& y = out[0];
-  Walk walk(c.in[1], static_cast<int>(c.attrs.integer[0]), y.shape());
-  fill_zero(y);
-  if (c.in[1].numel() == 0) return;
-  const auto add = [&](auto tag) {
-    using T = decltype(tag);
-    const T* const g = c.in[0].data<T>();
-    T* const to = y.data<T>();
-    const auto one = [&](int64_t i, int64_t at) { to[at] += g[i]; };
-    if (walk.along_last()) {  // every row of the index has a row of its own
-      parallel_for(walk.rows(), std::max<int64_t>(1, kIndexGrain / walk.length()),
-                   [&](int64_t begin, int64_t end) { walk.run(begin, end, 0, walk.length(), one); });
-    } else {
-      parallel_for(
-          walk.length(), column_grain(walk.length(), c.in[1].numel(), sizeof(T)),
-          [&](int64_t from, int64_t to_column) { walk.run(0, walk.rows(), from, to_column, one); },
-          double(walk.rows()));
-    }
-  };
-  y.dtype() == DType::Float32 ? add(float{}) : add(double{});
-  walk.check();
-}
-void gather_backward_vjp(Backward& b) { b.set(0, ops::gather(b.g, b.attrs().integer[0], b.input(1))); }
-constexpr Op kGatherBackward = {"gather_backward",   infer_gather_backward, nullptr,
-                                run_gather_backward, gather_backward_vjp,   {kSaveB}};
-void gather_vjp(Backward& b) {
-  Attrs attrs = b.attrs();
-  attrs.dims = b.input_shape(0);
-  b.set(0, execute(kGatherBackward, {ops::contiguous(b.g), b.input(1)}, attrs));
-}
+void gather_vjp(Backward& b) { b.set(0, gather_backward(b.g, b.attrs().integer[0], b.input(1), b.input_shape(0))); }
 constexpr Op kGather = {.name = "gather",
                         .infer = infer_gather,
                         .run = run_gather,
@@ -210,25 +100,34 @@ constexpr Op kNonzero = {"nonzero", infer_nonzero, nullptr, run_nonzero, nullptr
 
 }  // namespace
 
+void check_walk(const char* op, const Tensor& x, int dim, const Tensor& index) {
+  bool fits = index.rank() == x.rank() && is_index(index);
+  for (int i = 0; fits && i < x.rank(); ++i) fits = i == dim || index.size(i) <= x.size(i);
+  if (fits) return;
+  throw std::invalid_argument(std::string(op) + ": index " + describe(index) +
+                              " must be an int64 or int32 tensor of as many dimensions as the input " + describe(x) +
+                              ", not larger but in dim " + std::to_string(dim));
+}
+
 namespace ops {
 
 Tensor gather(const Tensor& input, int64_t dim, const Tensor& index_) {
   const int d = normalize_dim("gather", dim, input.rank());
-  bool fits = index_.rank() == input.rank() && is_integral(index_.dtype()) && index_.dtype() != DType::Bool;
-  for (int i = 0; fits && i < input.rank(); ++i) fits = i == d || index_.size(i) <= input.size(i);
-  if (!fits) {
-    throw std::invalid_argument("gather: index " + describe(index_) +
-                                " must be an integer tensor of as many dimensions "
-                                "as the input " +
-                                describe(input) + ", not larger but in dim " + std::to_string(d));
-  }
-  if (input.rank() == 0) return reshape(gather(reshape(input, {1}), 0, reshape(index_, {1})), {});
+  check_walk("gather", input, d, index_);
   Attrs attrs;
   attrs.integer[0] = d;
   return execute(kGather, {contiguous(input), contiguous(to(index_, DType::Int64))}, attrs);
 }
 
-Tensor nonzero(const Tensor& input) { return execute(kNonzero, {contiguous(input)}); }
+Tensor argwhere(const Tensor& input) { return execute(kNonzero, {contiguous(input)}); }
+
+OneOrMany nonzero(const Tensor& input, bool as_tuple) {
+  if (!as_tuple) return argwhere(input);
+  const Tensor positions = argwhere(input.rank() ? input : reshape(input, {1}));
+  TensorList columns;
+  for (int i = 0; i < positions.size(1); ++i) columns.push_back(select(positions, 1, i));
+  return columns;
+}
 
 }  // namespace ops
 }  // namespace tg

@@ -123,12 +123,39 @@ Tensor triu(const Tensor& input, int64_t diagonal = 0);
 Tensor tril_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
 Tensor triu_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
 
-// index.cpp
+// index.cpp, gather.cpp
 Tensor index(const Tensor& input, const TensorList& indices);  // empty tensors: whole dimensions
-void index_put_(const Tensor& self, const TensorList& indices, const Tensor& value);
 Tensor index_select(const Tensor& input, int64_t dim, const Tensor& index);
 Tensor gather(const Tensor& input, int64_t dim, const Tensor& index);
-Tensor nonzero(const Tensor& input);
+OneOrMany nonzero(const Tensor& input, bool as_tuple = false);
+Tensor argwhere(const Tensor& input);
+
+// index_put.cpp, scatter.cpp, masked.cpp: f_() writes in place, f() into a copy
+Tensor index_put(const Tensor& input, const TensorList& indices, const Tensor& values, bool accumulate = false);
+Tensor index_put_(Tensor self, const TensorList& indices, const Tensor& values, bool accumulate = false);
+Tensor index_add(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& source, const Tensor& alpha);
+Tensor index_add_(Tensor self, int64_t dim, const Tensor& index, const Tensor& source, const Tensor& alpha);
+Tensor index_copy(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& source);
+Tensor index_copy_(Tensor self, int64_t dim, const Tensor& index, const Tensor& source);
+Tensor index_fill(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& value);
+Tensor index_fill_(Tensor self, int64_t dim, const Tensor& index, const Tensor& value);
+using MaybeString = std::optional<std::string>;
+Tensor scatter(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& src, const Tensor& value = {},
+               const MaybeString& reduce = {});
+Tensor scatter_(Tensor self, int64_t dim, const Tensor& index, const Tensor& src, const Tensor& value = {},
+                const MaybeString& reduce = {});
+Tensor scatter_add(const Tensor& input, int64_t dim, const Tensor& index, const Tensor& src);
+Tensor scatter_add_(Tensor self, int64_t dim, const Tensor& index, const Tensor& src);
+Tensor masked_fill(const Tensor& input, const Tensor& mask, const Tensor& value);
+Tensor masked_fill_(Tensor self, const Tensor& mask, const Tensor& value);
+Tensor masked_scatter(const Tensor& input, const Tensor& mask, const Tensor& source);
+Tensor masked_scatter_(Tensor self, const Tensor& mask, const Tensor& source);
+Tensor masked_select(const Tensor& input, const Tensor& mask);
+
+// compose_index.cpp
+Tensor take(const Tensor& input, const Tensor& index);
+Tensor take_along_dim(const Tensor& input, const Tensor& indices, MaybeDim dim = {});
+Tensor one_hot(const Tensor& tensor, int64_t num_classes = -1);
 
 // reduce.cpp
 Tensor sum(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
@@ -245,13 +272,19 @@ Tensor full(const Dims& shape, const Tensor& value, DType dtype);
 Tensor arange(double start, double end, double step, DType dtype);
 Tensor arange(int64_t start, int64_t end, int64_t step, DType dtype);  // exact beyond 2^53
 Tensor linspace(double start, double end, int64_t steps, DType dtype);
+Tensor logspace(double start, double end, int64_t steps, double base, DType dtype);
 Tensor eye(int64_t n, int64_t m, DType dtype);
 
 // random.cpp
 Tensor uniform_(Tensor self, double low, double high, Generator* generator);
 Tensor normal_(Tensor self, double mean, double std, Generator* generator);
 Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator);
+Tensor random_(Tensor self, Generator* generator);  // over what the dtype holds
 Tensor randperm(int64_t n, Generator* generator);
+Tensor bernoulli_(Tensor self, const Tensor& p, Generator* generator);
+Tensor exponential_(Tensor self, double lambd, Generator* generator);
+Tensor normal(const Tensor& mean, const Tensor& std, Generator* generator);
+Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, Generator* generator);
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
 
 // optim.cpp: `state` is list after list, `step` the number of steps so far, which is raised.

@@ -1,4 +1,4 @@
-"""Functions behind layers: normalisations, embedding, bilinear, distances, dropout, one_hot."""
+"""Functions behind layers: normalisations, embedding, bilinear, distances, dropout."""
 
 import math
 
@@ -179,18 +179,3 @@ def alpha_dropout(input, p=0.5, training=False, inplace=False):
     scale = 1 / math.sqrt((1 - p) * (1 + p * low**2))
     kept = _core.dropout(_core.ones_like(input), p, True) != 0
     return _core.where(kept, input, low) * scale - low * p * scale
-
-
-def one_hot(tensor, num_classes=-1):
-    """int64 tensor of shape (*tensor.shape, num_classes), 1 where the last index is the class number, else 0.
-
-    tensor: int64 class numbers, in [0, num_classes); num_classes -1 takes the largest plus one. ValueError otherwise.
-    """
-    if tensor.dtype != _core.int64:
-        raise TypeError(f"one_hot needs int64 class numbers, got {tensor.dtype}")
-    low, high = (int(tensor.min()), int(tensor.max())) if tensor.numel() else (0, num_classes - 1)
-    if num_classes == -1:
-        num_classes = high + 1
-    if low < 0 or high >= num_classes or num_classes < 1:
-        raise ValueError(f"one_hot: class numbers from {low} to {high} do not fit {num_classes} classes")
-    return (tensor.unsqueeze(-1) == _core.arange(num_classes)).to(_core.int64)

@@ -15,6 +15,7 @@ from .._core import (
     mse_loss,
     multi_margin_loss,
     nll_loss,
+    one_hot,
     relu6,
     sigmoid,
     softmax,
@@ -49,7 +50,6 @@ from ._functional_layers import (
     embedding,
     group_norm,
     normalize,
-    one_hot,
     pairwise_distance,
     rms_norm,
 )
