@@ -57,9 +57,15 @@ PARAMETERS = by_name(
         "all.dim var_mean.dim std_mean.dim norm.dim logsumexp.dim nansum.dim nanmean.dim "
         "count_nonzero.dim",
         "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
+<<<<<<< HEAD
         "_profile_range.start ignore_index multi_margin_loss.p k bins minlength",
         "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val "
         "max_val label_smoothing margin threshold.threshold threshold.value histc.min histc.max",
+=======
+        "_profile_range.start ignore_index multi_margin_loss.p",
+        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val max_val "
+        "label_smoothing margin beta delta threshold.threshold threshold.value",
+>>>>>>> 63881f7 (smooth_l1 and huber in one pass, and the layers of all activations and losses)
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
         "keep_grads inplace descending stable largest sorted return_inverse return_counts "

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 import op_cases_activations
+import op_cases_class_losses
 import op_cases_index
 import op_cases_layers
 import op_cases_losses
@@ -287,6 +288,7 @@ CASES: list[Case] = [
     *op_cases_nn.CASES,
     *op_cases_layers.CASES,
     *op_cases_losses.CASES,
+    *op_cases_class_losses.CASES,
 ]
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "two cases of one name"

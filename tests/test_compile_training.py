@@ -157,15 +157,13 @@ def test_closure():
 
 
 LAYERS = {
+    **{name: kind for name, kind in vars(nn).items() if getattr(kind, "__module__", "") == nn.ReLU.__module__},
     "Linear": lambda: nn.Linear(16, 16),
     "Linear without bias": lambda: nn.Linear(16, 16, bias=False),
-    "ReLU": nn.ReLU,
-    "Tanh": nn.Tanh,
-    "Sigmoid": nn.Sigmoid,
-    "SiLU": nn.SiLU,
-    "GELU": nn.GELU,
     "GELU tanh": lambda: nn.GELU("tanh"),
-    "Softplus": nn.Softplus,
+    "Threshold": lambda: nn.Threshold(0.1, 0.5),
+    "GLU": lambda: nn.Sequential(nn.Linear(16, 32), nn.GLU()),
+    **{name: lambda name=name: getattr(nn, name)(-1) for name in ("Softmax", "LogSoftmax", "Softmin")},
     "Softplus beta": lambda: nn.Softplus(beta=2.0, threshold=1.0),
     "LayerNorm": lambda: nn.LayerNorm(16),
     "LayerNorm plain": lambda: nn.LayerNorm(16, elementwise_affine=False),
@@ -176,7 +174,7 @@ LAYERS = {
     "Flatten": nn.Flatten,
     "Sequential": lambda: nn.Sequential(nn.Linear(16, 16), nn.Sequential(nn.LayerNorm(16), nn.ReLU(), nn.Dropout(0.1))),
 }
-NOT_LAYERS = {"Module", "Parameter", "CrossEntropyLoss", "MSELoss"}
+NOT_LAYERS = {"Module", "Parameter"} | {name for name in nn.__all__ if name.endswith("Loss")}
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])

@@ -59,6 +59,20 @@ struct Threshold {
   }
 };
 
+// x^2 / (2 p) where |x| < p, |x| - p / 2 elsewhere.
+struct SmoothL1 {
+  static constexpr int numbers = 1;
+  template <class V>
+  TG_INLINE static V forward(V x, V p, V) {
+    V a = abs(x);
+    return select(a < p, V(0.5) * a * a / p, a - V(0.5) * p);
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V p, V) {
+    return g * select(x >= p, V(1), select(x <= -p, V(-1), x / p));
+  }
+};
+
 // -p log(sigmoid(x)) - (1 - p) log(1 - sigmoid(x)). The terms without exp cancel exactly where x is large and p is the
 // label 0 or 1.
 struct BceWithLogits {

@@ -29,32 +29,26 @@ void reduce_losses(const T* losses, int64_t n, double divisor, T* out) {
   *out = static_cast<T>(total / divisor);
 }
 
-int64_t count_ignored(const Tensor& target, int64_t ignored) {
-  const int64_t* t = target.data<int64_t>();
+// How many labels are ignored. What a kernel reads through must be in range, at every run.
+int64_t check_labels(const char* op, const Tensor& target, int64_t classes, int64_t ignored) {
+  const int64_t *t = target.data<int64_t>(), n = target.numel();
+  bool outside = false;
+  for (int64_t i = 0; i < n; ++i) outside |= static_cast<uint64_t>(t[i]) >= static_cast<uint64_t>(classes);
+  if (!outside && (ignored < 0 || ignored >= classes)) return 0;
   int64_t count = 0;
-  for (int64_t i = 0; i < target.numel(); ++i) count += t[i] == ignored;
+  for (int64_t i = 0; i < n; ++i) {
+    count += t[i] == ignored;
+    if (t[i] == ignored || (t[i] >= 0 && t[i] < classes)) continue;
+    throw std::out_of_range(std::string(op) + ": label " + std::to_string(t[i]) + " is out of range for " +
+                            std::to_string(classes) + " classes (labels are 0 to " + std::to_string(classes - 1) + ")");
+  }
   return count;
-}
-
-// What a kernel reads through must be in range, at every run.
-void check_labels(const char* op, const Tensor& target, int64_t classes, int64_t ignored) {
-  const int64_t* t = target.data<int64_t>();
-  int64_t low = 0, high = 0;
-  for (int64_t i = 0; i < target.numel(); ++i) {
-    const int64_t label = t[i] == ignored ? 0 : t[i];
-    low = std::min(low, label);
-    high = std::max(high, label);
-  }
-  if (low < 0 || high >= classes) {
-    throw std::out_of_range(std::string(op) + ": label " + std::to_string(low < 0 ? low : high) +
-                            " is out of range for " + std::to_string(classes) + " classes (labels are 0 to " +
-                            std::to_string(classes - 1) + ")");
-  }
 }
 
 // body(begin, end, whether they count) for each stretch of rows whose labels are all ignored, or none.
 template <class F>
-void for_stretches(const int64_t* target, int64_t begin, int64_t end, int64_t ignored, F&& body) {
+void for_stretches(const int64_t* target, bool all, int64_t begin, int64_t end, int64_t ignored, F&& body) {
+  if (all) return body(begin, end, true);
   while (begin < end) {
     const bool counts = target[begin] != ignored;
     int64_t stop = begin + 1;
@@ -68,11 +62,11 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   const Tensor &x = c.in[0], &target = c.in[1];
   const int64_t rows = x.size(0), item = static_cast<int64_t>(itemsize(x.dtype())), ignored = c.attrs.integer[1];
   const bool reduces = c.attrs.integer[0] != kNone;
-  check_labels("cross_entropy", target, x.size(1), ignored);
+  const int64_t missing = check_labels("cross_entropy", target, x.size(1), ignored);
   const Tensor losses = reduces ? Tensor::empty({rows}, x.dtype()) : Tensor();
   char* loss = reduces ? losses.data<char>() : out[0].data<char>();
   for_rows(x, [&](int64_t begin, int64_t end, int64_t n, int64_t) {
-    for_stretches(target.data<int64_t>(), begin, end, ignored, [&](int64_t b, int64_t e, bool counts) {
+    for_stretches(target.data<int64_t>(), missing == 0, begin, end, ignored, [&](int64_t b, int64_t e, bool counts) {
       if (!counts) {
         std::memset(loss + b * item, 0, static_cast<size_t>((e - b) * item));
         std::memset(out[1].data<char>() + 2 * b * item, 0, static_cast<size_t>(2 * (e - b) * item));
@@ -85,7 +79,7 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
   });
   if (!reduces) return;
   const bool mean = c.attrs.integer[0] == kMean;
-  const double divisor = mean ? static_cast<double>(rows - count_ignored(target, ignored)) : 1.0;
+  const double divisor = mean ? static_cast<double>(rows - missing) : 1.0;
   if (x.dtype() == DType::Float32)
     reduce_losses(losses.data<float>(), rows, divisor, out[0].data<float>());
   else
@@ -97,14 +91,15 @@ void run_cross_entropy(const Call& c, std::span<Tensor> out) {
 void run_cross_entropy_backward(const Call& c, std::span<Tensor> out) {
   const Tensor &x = c.in[0], &target = c.in[1];
   const int64_t item = static_cast<int64_t>(itemsize(x.dtype())), ignored = c.attrs.integer[1];
-  const int64_t missing = c.attrs.integer[0] == kMean ? count_ignored(target, ignored) : 0;
+  const int64_t missing = check_labels("cross_entropy", target, x.size(1), ignored);
   const auto rows = static_cast<double>(x.size(0));
   const Tensor scale =
-      missing ? Tensor::scalar(c.in[3].item_double() * (rows / (rows - static_cast<double>(missing))), x.dtype())
-              : c.in[3];
+      missing && c.attrs.integer[0] == kMean
+          ? Tensor::scalar(c.in[3].item_double() * (rows / (rows - static_cast<double>(missing))), x.dtype())
+          : c.in[3];
   const int64_t step = scale.rank() ? 1 : 0;
   for_rows(x, [&](int64_t begin, int64_t end, int64_t n, int64_t) {
-    for_stretches(target.data<int64_t>(), begin, end, ignored, [&](int64_t b, int64_t e, bool counts) {
+    for_stretches(target.data<int64_t>(), missing == 0, begin, end, ignored, [&](int64_t b, int64_t e, bool counts) {
       char* const dx = out[0].data<char>() + b * n * item;
       if (!counts) {
         std::memset(dx, 0, static_cast<size_t>((e - b) * n * item));

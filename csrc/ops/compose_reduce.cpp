@@ -83,7 +83,7 @@ Tensor run_starts(const Tensor& differ, int64_t n) {
 TensorList runs(const Tensor& x, const Tensor& starts, const Tensor& order, bool inverse, bool counts,
                 const Dims& shape) {
   const int64_t n = starts.numel();
-  const Tensor at = ops::reshape(ops::nonzero(starts), {-1});
+  const Tensor at = ops::reshape(ops::argwhere(starts), {-1});
   TensorList parts{ops::index_select(x, 0, at)};
   if (inverse) {
     Tensor run = ops::sub(ops::cumsum(starts, 0), Tensor::number(int64_t{1}));

@@ -28,6 +28,13 @@ void check_same_shape(const char* op, const Tensor& input, const Tensor& target,
                               "reshape one of them");
 }
 
+// input - target, in a float dtype.
+Tensor difference(const char* op, const Tensor& input, const Tensor& target) {
+  check_same_shape(op, input, target);
+  const DType dtype = compute_dtype(op, Domain::FLOAT, input, target);
+  return ops::sub(cast(input, dtype), cast(target, dtype));
+}
+
 void check_weight(const char* op, const char* name, const Tensor& weight, const Tensor& input) {
   if (!weight || broadcasts_to(weight.shape(), input.shape())) return;
   throw std::invalid_argument(std::string(op) + ": " + name + " " + to_string(weight.shape()) +
@@ -61,13 +68,33 @@ namespace ops {
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, const std::string& reduction, const Tensor& weight) {
   const Reduction r = parse_reduction("mse_loss", reduction);
-  check_same_shape("mse_loss", input, target);
-  const DType dtype = compute_dtype("mse_loss", Domain::FLOAT, input, target);
-  const Tensor each = square(sub(cast(input, dtype), cast(target, dtype)));
+  const Tensor each = square(difference("mse_loss", input, target));
   if (!weight) return reduce_all(each, r);
   check_same_shape("mse_loss", input, weight, "weight");
   const Tensor weighted = mul(each, weight);
   return r == Reduction::Mean ? div(sum(weighted), sum(weight)) : reduce_all(weighted, r);
+}
+
+Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, const std::string& reduction, double beta) {
+  const Reduction r = parse_reduction("smooth_l1_loss", reduction);
+  if (!(beta >= 0)) {
+    throw std::invalid_argument("smooth_l1_loss: beta must be at least 0, got " + std::to_string(beta));
+  }
+  const Tensor d = difference("smooth_l1_loss", input, target);
+  return reduce_all(beta == 0 ? abs(d) : parametric::smooth_l1(d, Tensor::scalar(beta, d.dtype())), r);
+}
+
+Tensor huber_loss(const Tensor& input, const Tensor& target, const std::string& reduction, double delta,
+                  const Tensor& weight) {
+  const Reduction r = parse_reduction("huber_loss", reduction);
+  if (!(delta > 0)) {
+    throw std::invalid_argument("huber_loss: delta must be greater than 0, got " + std::to_string(delta));
+  }
+  const Tensor d = difference("huber_loss", input, target);
+  if (weight) check_same_shape("huber_loss", input, weight, "weight");
+  Tensor each = parametric::smooth_l1(d, Tensor::scalar(delta, d.dtype()));
+  if (delta != 1) each = mul(each, Tensor::number(delta));
+  return reduce_all(weight ? mul(each, weight) : each, r);
 }
 
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight,

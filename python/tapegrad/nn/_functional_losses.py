@@ -37,33 +37,6 @@ def l1_loss(input, target, *, reduction="mean", weight=None):
     return total / weight.sum() if reduction == "mean" else total
 
 
-def smooth_l1_loss(input, target, *, reduction="mean", beta=1.0):
-    """d^2 / (2 beta) where d = |input - target| < beta, d - beta / 2 elsewhere. ValueError for beta < 0."""
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
-    if beta == 0:
-        return l1_loss(input, target, reduction=reduction)
-    _check_shapes("smooth_l1_loss", input, target)
-    d = _core.abs(input - target)
-    return _reduce("smooth_l1_loss", _core.where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
-
-
-def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
-    """d^2 / 2 where d = |input - target| <= delta, delta (d - delta / 2) elsewhere, times weight (Huber, 1964).
-
-    weight: of the input's shape; the mean is over the elements. ValueError for delta <= 0.
-    """
-    if delta <= 0:
-        raise ValueError(f"huber_loss: delta must be greater than 0, got {delta}")
-    _check_shapes("huber_loss", input, target)
-    d = _core.abs(input - target)
-    losses = _core.where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
-    if weight is not None:
-        _check_shapes("huber_loss", input, weight, "input and weight")
-        losses = losses * weight
-    return _reduce("huber_loss", losses, reduction)
-
-
 def _x_log_x(x):
     """x log(x), 0 at 0."""
     zero = x == 0

@@ -85,11 +85,11 @@ class L1Loss(_Loss, function=F.l1_loss, without=("weight",)):
     """|input - target|."""
 
 
-class SmoothL1Loss(_Loss, function=F.smooth_l1_loss):
+class SmoothL1Loss(_Loss, function=_core.smooth_l1_loss):
     """Quadratic where |input - target| < beta (see functional.smooth_l1_loss)."""
 
 
-class HuberLoss(_Loss, function=F.huber_loss, without=("weight",)):
+class HuberLoss(_Loss, function=_core.huber_loss, without=("weight",)):
     """Quadratic where |input - target| <= delta, linear beyond (see functional.huber_loss)."""
 
 
