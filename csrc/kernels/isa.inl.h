@@ -9,6 +9,7 @@
 #include "kernels/random.inl.h"
 #include "kernels/reduce.inl.h"
 #include "kernels/softmax.inl.h"
+#include "kernels/squares.inl.h"
 
 namespace tg {
 namespace {
@@ -24,6 +25,7 @@ constexpr KernelTable make_table() {
   table.argmax = kArgmax;
   table.argmin = kArgmin;
   table.moments = kMoments;
+  table.squares = kSquares;
   table.softmax = kSoftmax;
   table.layer_norm = kLayerNorm;
   table.optim = kOptim;

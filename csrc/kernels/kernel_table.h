@@ -51,6 +51,14 @@ TG_INLINE void merge_moments(Moments& all, double count, const Moments& part, do
   all.squares += part.squares + delta * delta * share * count;
 }
 
+struct SquareKernels {
+  // out[r] = the sum of the squares of x[r * row_stride + j], j < n: double.
+  void (*rows[kFloatCount])(int64_t rows, int64_t n, const void* x, int64_t row_stride, void* out);
+  // out[i * ld + j] = the Euclidean distance between row i of a and row j of b, rows of m contiguous elements.
+  void (*distances[kFloatCount])(int64_t rows, int64_t columns, int64_t m, const void* a, const void* b, void* out,
+                                 int64_t ld);
+};
+
 // All on contiguous rows of n, one entry for float32 and one for float64.
 struct SoftmaxKernels {
   void (*softmax[kFloatCount])(int64_t rows, int64_t n, const void* x, void* y);
@@ -173,6 +181,7 @@ struct KernelTable {
   UnpackKernel unpack[kDTypeCount];
   ReduceKernels sum, max, min, argmax, argmin;  // sum: floats and int64 only
   ReduceKernels moments;                        // floats only
+  SquareKernels squares;
   SoftmaxKernels softmax;
   LayerNormKernels layer_norm;
   OptimKernels optim;

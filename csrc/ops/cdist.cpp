@@ -1,59 +1,32 @@
 // cdist: the distances between the rows of two matrices.
-#include <cmath>
-
+#include "kernels/kernel_table.h"
 #include "ops/promotion.h"
-#include "threads/parallel.h"
+#include "ops/rows.h"
 
 namespace tg {
 namespace {
-
-// The sum of (a - b)^2: in float for a while, so that lanes fill a register, the whole in double.
-template <class T>
-double squared_distance(const T* a, const T* b, int64_t n) {
-  constexpr int64_t kLanes = 16, kWhile = 256;
-  double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kWhile) {
-    const int64_t end = std::min(n, begin + kWhile);
-    T lanes[kLanes] = {};
-    int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) {
-      for (int64_t k = 0; k < kLanes; ++k) lanes[k] += (a[i + k] - b[i + k]) * (a[i + k] - b[i + k]);
-    }
-    for (; i < end; ++i) total += double(a[i] - b[i]) * double(a[i] - b[i]);
-    T sum = 0;
-    for (int64_t k = 0; k < kLanes; ++k) sum += lanes[k];
-    total += double(sum);
-  }
-  return total;
-}
 
 // cdist(x1 (batch, p, m), x2 (batch, r, m)): Euclidean, directly, which is exact for points that are close, and for
 // equal ones 0
 void infer_distances(const Call& c, OutSpec* out) {
   *out = {{c.in[0].size(0), c.in[0].size(1), c.in[1].size(1)}, c.in[0].dtype()};
 }
-template <class T>
-void fill_distances(const Tensor& x1, const Tensor& x2, const Tensor& out) {
-  const int64_t p = x1.size(1), r = x2.size(1), m = x1.size(2);
-  const int64_t block = std::max<int64_t>(1, 16384 / std::max<int64_t>(m * static_cast<int64_t>(sizeof(T)), 1));
+void run_distances(const Call& c, std::span<Tensor> out) {
+  const Tensor &x1 = c.in[0], &x2 = c.in[1];
+  const int64_t p = x1.size(1), r = x2.size(1), m = x1.size(2), item = static_cast<int64_t>(itemsize(x1.dtype()));
+  constexpr int64_t kRows = 32;
+  const int64_t tasks = (p + kRows - 1) / kRows;
+  const auto kernel = kernels().squares.distances[float_index(x1)];
   parallel_for(
-      x1.size(0) * p, 16,
+      x1.size(0) * tasks, 1,
       [&](int64_t begin, int64_t end) {
-        for (int64_t first = 0; first < r; first += block) {  // rows of x2 that stay in the cache
-          for (int64_t i = begin; i < end; ++i) {
-            const T* rows = x2.data<T>() + i / p * r * m;
-            for (int64_t j = first; j < std::min(r, first + block); ++j) {
-              out.data<T>()[i * r + j] =
-                  static_cast<T>(std::sqrt(squared_distance(x1.data<T>() + i * m, rows + j * m, m)));
-            }
-          }
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t batch = t / tasks, first = t % tasks * kRows, row = batch * p + first;
+          kernel(std::min(kRows, p - first), r, m, x1.data<char>() + row * m * item,
+                 x2.data<char>() + batch * r * m * item, out[0].data<char>() + row * r * item, r);
         }
       },
-      static_cast<double>(r) * (4 + 0.2 * static_cast<double>(m)));
-}
-void run_distances(const Call& c, std::span<Tensor> out) {
-  out[0].dtype() == DType::Float32 ? fill_distances<float>(c.in[0], c.in[1], out[0])
-                                   : fill_distances<double>(c.in[0], c.in[1], out[0]);
+      static_cast<double>(kRows * r) * (2 + 0.04 * static_cast<double>(m)));
 }
 // With w = g / distance, 0 where the distance is 0, the gradient of row i of x1 is the sum over j of w_ij (x1_i -
 // x2_j). It does not change when all rows move: they are moved near 0, so that little cancels in the products.

@@ -67,22 +67,27 @@ void join(const Reduction&, const Pieces& p, const char* partial, char* out) {
   }
 }
 
-// finish(result, wide result): one of them after the other
+template <class F, class T>
+auto row_kernel() {
+  if constexpr (std::is_same_v<F, Squares>)
+    return kernels().squares.rows[sizeof(T) == 8];
+  else
+    return rows<F, T>;
+}
+
+// finish(wide result): what becomes of each
 template <class F, class T, class Finish>
 void reduce(const Call& c, const Tensor& out, Finish&& finish) {
   using A = Wide<T>;
   constexpr int dtype = sizeof(T) == 4 ? kFloat32 : std::is_integral_v<T> ? kInt64 : kFloat64;
-  static constexpr ReduceKernels kernels = [] {
-    ReduceKernels k = {};
-    k.rows[dtype] = rows<F, T>;
-    k.cols[dtype] = columns<F, T>;
-    return k;
-  }();
+  ReduceKernels k = {};
+  k.rows[dtype] = row_kernel<F, T>();
+  k.cols[dtype] = columns<F, T>;
   const Tensor wide = Tensor::empty(out.shape(), DType::Float64);  // or integers of that size
   if (c.in[0].numel() == 0)
     std::fill_n(wide.data<A>(), out.numel(), A{F::identity});
   else
-    run_reduction({kernels, dtype, sizeof(A), join<F, A>}, c.in[0], reduced_dims(c.attrs), wide);
+    run_reduction({k, dtype, sizeof(A), join<F, A>}, c.in[0], reduced_dims(c.attrs), wide);
   for (int64_t i = 0; i < out.numel(); ++i) out.data<T>()[i] = static_cast<T>(finish(wide.data<A>()[i]));
 }
 

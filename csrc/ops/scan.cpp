@@ -60,16 +60,20 @@ void scan(const Call& c, State start, T* y, Step step) {
 template <int64_t direction, class T>
 Wide<T> sum_chunk(int64_t n, const T* x, T* y, Wide<T> offset) {
   using A = Wide<T>;
+  constexpr int64_t kGroup = 8;
   A total{};
-  const auto group = [&](int64_t i, int64_t size) {
-    A sums[8], sum{};
-    for (int64_t k = 0; k < size; ++k) sums[k] = sum += static_cast<A>(x[direction * (i + k)]);
-    for (int64_t k = 0; y && k < size; ++k) y[direction * (i + k)] = static_cast<T>(offset + (total + sums[k]));
-    total += sum;
-  };
   int64_t i = 0;
-  for (; i + 8 <= n; i += 8) group(i, 8);
-  if (i < n) group(i, n - i);
+  for (; i + kGroup <= n; i += kGroup) {
+    A sums[kGroup] = {static_cast<A>(x[direction * i])};
+    for (int64_t k = 1; k < kGroup; ++k) sums[k] = sums[k - 1] + static_cast<A>(x[direction * (i + k)]);
+    const A before = offset + total;
+    for (int64_t k = 0; y && k < kGroup; ++k) y[direction * (i + k)] = static_cast<T>(before + sums[k]);
+    total += sums[kGroup - 1];
+  }
+  for (; i < n; ++i) {
+    total += static_cast<A>(x[direction * i]);
+    if (y) y[direction * i] = static_cast<T>(offset + total);
+  }
   return total;
 }
 
