@@ -45,6 +45,7 @@ class Case:
     absolute: float = 0.0  # error allowed besides, in units of eps times the largest result (at least 1)
     why: str = "one rounding of the result and one of the kernel"
     differentiable: bool = True
+    flat: bool = False  # the gradient is 0 wherever it exists, and a constant
     result: str = "same"  # dtype of the result: "same" as the float inputs, or a dtype's name
     integers: Callable | None = None  # samples(rng) of integer and bool arrays
     int_result: str = "same"  # dtype of their result: "same", "float" (float32) or a dtype's name

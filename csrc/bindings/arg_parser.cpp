@@ -39,10 +39,10 @@ Parameters::Parameters(const char* op, const char* spec) : op_(op), spec_(spec) 
 
 void Parameters::fail(const std::string& why) const { throw TypeError(std::string(op_) + "(" + spec_ + "): " + why); }
 
-const char* Parameters::docstring(const char* doc, bool method) const {
+const char* Parameters::docstring(const char* name, const char* doc, bool method) const {
   std::string signature = "(" + spec_ + ")";
   if (method) signature = "($self" + signature.substr(signature.find_first_of(",)"));
-  return (new std::string(std::string(op_) + signature + "\n--\n\n" + doc))->c_str();
+  return (new std::string(std::string(name) + signature + "\n--\n\n" + doc))->c_str();
 }
 
 void add_functions(py::module_& m, std::vector<PyMethodDef> functions) {

@@ -20,7 +20,7 @@ class Parameters {
   void bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
             pybind11::object& rest) const;
   // "name(signature)\n--\n\ndoc", the form from which Python makes __text_signature__; lives as long as the process.
-  const char* docstring(const char* doc, bool method) const;
+  const char* docstring(const char* name, const char* doc, bool method) const;
 
  private:
   [[noreturn]] void fail(const std::string& why) const;
@@ -84,7 +84,8 @@ struct Bound {
     const Argument a{Row::name, parameters().name(static_cast<int>(I)), values[I]};
     if constexpr (std::is_same_v<T, Tensor>) {
       if (a.value == Py_None && !parameters().optional(static_cast<int>(I))) a.fail("a tensor");
-      if (I == 0 && (PyFloat_Check(a.value) || PyLong_Check(a.value))) a.fail("a tensor");
+      constexpr bool takes_number = I > 0 || (Traits::arity > 1 && requires { Row::number_first; });
+      if (!takes_number && (PyFloat_Check(a.value) || PyLong_Check(a.value))) a.fail("a tensor");
     }
     return FromPython<T>::convert(a);
   }
@@ -94,7 +95,7 @@ struct Bound {
 template <class Row>
 PyMethodDef function(const char* doc) {
   return {Row::name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::function)),
-          METH_FASTCALL | METH_KEYWORDS, Bound<Row>::parameters().docstring(doc, false)};
+          METH_FASTCALL | METH_KEYWORDS, Bound<Row>::parameters().docstring(Row::name, doc, false)};
 }
 void add_functions(pybind11::module_& m, std::vector<PyMethodDef> functions);
 

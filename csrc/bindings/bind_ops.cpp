@@ -1,114 +1,141 @@
 // Functions and methods generated from ops.def.
 #include "bindings/bind_ops.h"
 
+#include <string_view>
+#include <type_traits>
+
 #include "bindings/arg_parser.h"
+#include "ops/in_place.h"
 
 namespace py = pybind11;
 
 namespace tg {
 namespace {
 
-enum Kind { F = 1, M = 2, FM = 3 };
+enum Kind { F = 1, M = 2, I = 4, FM = F | M, FMI = F | M | I };
 
 struct Entry {
-  const char* name;
-  Kind kind;
+  const char* name;  // null: no such entry
+  int kind;
   _PyCFunctionFastWithKeywords function, method;
   const Parameters& (*parameters)();
   const char* doc;
-  bool listed;  // in op_names(): in-place forms belong to their op
+  bool listed;  // in op_names(): an op of its own, with a tensor as its result
+};
+
+// The in-place form of an op that has no kernel for it: its result copied.
+template <class Row, auto Fn = Row::fn>
+struct InPlace;
+template <class Row, class... A, Tensor (*Fn)(const Tensor&, A...)>
+struct InPlace<Row, Fn> {
+  static constexpr const char *name = Row::in_place_name, *params = Row::params;
+  static bool wants_gradient(const Tensor& t) { return t && t.requires_grad(); }
+  template <class T>
+  static bool wants_gradient(const T&) {
+    return false;
+  }
+  static Tensor run(Tensor self, A... rest) {
+    const bool saved = grad_enabled() && (wants_gradient(self) || ... || wants_gradient(rest));
+    return write_into(self, Row::name, Fn(saved ? ops::clone(self) : self, rest...));
+  }
+  static constexpr auto fn = &run;
 };
 
 namespace rows {
-#define UNARY(NAME, ...)                                              \
-  struct NAME {                                                       \
-    static constexpr const char *name = #NAME, *params = "input";     \
-    static constexpr Tensor (*fn)(const Tensor&) = &ops::NAME;        \
-  };                                                                  \
-  struct NAME##_ {                                                    \
-    static constexpr const char *name = #NAME "_", *params = "input"; \
-    static constexpr Tensor (*fn)(Tensor) = &ops::NAME##_;            \
+// fn of the function and of the method in place
+#define ELEMENTWISE(NAME, PARAMS, FN)                                \
+  struct NAME {                                                      \
+    static constexpr const char *name = #NAME, *params = PARAMS;     \
+    static constexpr bool number_first = true;                       \
+    static constexpr auto fn = &ops::FN;                             \
+  };                                                                 \
+  struct NAME##_ {                                                   \
+    static constexpr const char *name = #NAME "_", *params = PARAMS; \
+    static constexpr auto fn = &ops::FN##_;                          \
   };
-#define BINARY(NAME, ...)                                                     \
-  struct NAME {                                                               \
-    static constexpr const char *name = #NAME, *params = "input, other";      \
-    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME; \
-  };                                                                          \
-  struct NAME##_ {                                                            \
-    static constexpr const char *name = #NAME "_", *params = "input, other";  \
-    static constexpr Tensor (*fn)(Tensor, const Tensor&) = &ops::NAME##_;     \
+#define UNARY(NAME, ...) ELEMENTWISE(NAME, "input", NAME)
+#define UNARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) ELEMENTWISE(NAME, "input, *, " OPTION, NAME##_with)
+#define BINARY(NAME, ...) ELEMENTWISE(NAME, "input, other", NAME)
+#define BINARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) ELEMENTWISE(NAME, "input, other, *, " OPTION, NAME##_with)
+#define OP_AS(NAME, FUNCTION, PARAMS, ...)                                                   \
+  struct NAME {                                                                              \
+    static constexpr const char *name = #NAME, *in_place_name = #NAME "_", *params = PARAMS; \
+    static constexpr auto fn = &ops::FUNCTION;                                               \
   };
-#define COMPARE(NAME, ...)                                                    \
-  struct NAME {                                                               \
-    static constexpr const char *name = #NAME, *params = "input, other";      \
-    static constexpr Tensor (*fn)(const Tensor&, const Tensor&) = &ops::NAME; \
-  };
-#define OP(NAME, PARAMS, ...)                                    \
-  struct NAME {                                                  \
-    static constexpr const char *name = #NAME, *params = PARAMS; \
-    static constexpr auto fn = &ops::NAME;                       \
-  };
-#define IN_PLACE(NAME, PARAMS, DOC) OP(NAME, PARAMS)
+#define COMPARE(NAME, ...) OP_AS(NAME, NAME, "input, other")
 #include "ops/ops.def"
-
-struct copy_ {
-  static constexpr const char *name = "copy_", *params = "self, src";
-  static constexpr auto fn = &ops::copy_;
-};
-struct fill_ {
-  static constexpr const char *name = "fill_", *params = "self, value";
-  static constexpr auto fn = &ops::fill_;
-};
-struct zero_ {
-  static constexpr const char *name = "zero_", *params = "self";
-  static constexpr auto fn = &ops::zero_;
-};
+#undef ELEMENTWISE
 }  // namespace rows
 
 template <class Row>
-constexpr Entry entry(Kind kind, const char* doc, bool listed = true) {
-  return {Row::name, kind, Bound<Row>::function, Bound<Row>::method, Bound<Row>::parameters, doc, listed};
+constexpr Entry entry(int kind, const char* doc) {
+  const bool gives_tensor = !std::is_same_v<typename Bound<Row>::Traits::Result, bool>;
+  const bool in_place = std::string_view(Row::name).ends_with('_');
+  return {Row::name,
+          kind,
+          Bound<Row>::function,
+          Bound<Row>::method,
+          Bound<Row>::parameters,
+          doc,
+          gives_tensor && !in_place};
+}
+template <class Row, int kind>
+constexpr Entry in_place_entry(const char* doc) {
+  if constexpr ((kind & I) != 0) return entry<InPlace<Row>>(M, doc);
+  return {};
 }
 
 constexpr Entry kEntries[] = {
-#define UNARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
-#define BINARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC, false),
-#define COMPARE(NAME, FUNCTOR, DOC) entry<rows::NAME>(FM, DOC),
-#define OP(NAME, PARAMS, KIND, DOC) entry<rows::NAME>(KIND, DOC),
-#define IN_PLACE(NAME, PARAMS, DOC) entry<rows::NAME>(M, DOC, false),
+#define UNARY(NAME, FUNCTOR, DOMAIN, DOC) entry<rows::NAME>(FM, DOC), entry<rows::NAME##_>(M, "In place: " DOC),
+#define UNARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) UNARY(NAME, FUNCTOR, DOMAIN, DOC)
+#define BINARY(NAME, FUNCTOR, DOMAIN, DOC) UNARY(NAME, FUNCTOR, DOMAIN, DOC)
+#define BINARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) UNARY(NAME, FUNCTOR, DOMAIN, DOC)
+#define OP_AS(NAME, FUNCTION, PARAMS, KIND, DOC) \
+  entry<rows::NAME>(KIND, DOC), in_place_entry<rows::NAME, KIND>("In place: " DOC),
+#define COMPARE(NAME, FUNCTOR, DOC) OP_AS(NAME, NAME, "", FMI, DOC)
 #include "ops/ops.def"
-    entry<rows::copy_>(M, "Copies the elements of src, cast and broadcast, into this tensor.", false),
-    entry<rows::fill_>(M, "Sets every element to value.", false),
-    entry<rows::zero_>(M, "Sets every element to zero.", false),
 };
 
-PyMethodDef definition(const Entry& e, bool method) {
-  return {e.name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method ? e.method : e.function)),
-          METH_FASTCALL | METH_KEYWORDS, e.parameters().docstring(e.doc, method)};
-}
+// Other names that PyTorch has for ops, and for their in-place forms.
+constexpr std::pair<std::string_view, const char*> kAliases[] = {
+    {"absolute", "abs"},    {"negative", "neg"}, {"multiply", "mul"},     {"subtract", "sub"},  {"divide", "div"},
+    {"true_divide", "div"}, {"clip", "clamp"},   {"fix", "trunc"},        {"sgn", "sign"},      {"arcsin", "asin"},
+    {"arccos", "acos"},     {"arctan", "atan"},  {"arctan2", "atan2"},    {"arcsinh", "asinh"}, {"arccosh", "acosh"},
+    {"arctanh", "atanh"},   {"greater", "gt"},   {"greater_equal", "ge"}, {"less", "lt"},       {"less_equal", "le"},
+    {"not_equal", "ne"},
+};
 
-}  // namespace
-
-std::vector<PyMethodDef> op_methods() {
+// The definitions of the functions, or of the methods, under all their names. Names live as long as the process.
+std::vector<PyMethodDef> definitions(Kind kind) {
   std::vector<PyMethodDef> out;
+  const auto add = [&](const Entry& e, const char* name) {
+    out.push_back({name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kind == M ? e.method : e.function)),
+                   METH_FASTCALL | METH_KEYWORDS, e.parameters().docstring(name, e.doc, kind == M)});
+  };
   for (const Entry& e : kEntries) {
-    if (e.kind & M) out.push_back(definition(e, true));
+    if (!e.name || !(e.kind & kind)) continue;
+    add(e, e.name);
+    const std::string_view name(e.name), stem = name.substr(0, name.size() - name.ends_with('_'));
+    for (const auto& [alias, original] : kAliases) {
+      if (stem != original) continue;
+      add(e, (new std::string(std::string(alias) + (stem == name ? "" : "_")))->c_str());
+    }
   }
   return out;
 }
 
+}  // namespace
+
+std::vector<PyMethodDef> op_methods() { return definitions(M); }
+
 void bind_op_functions(py::module_& m) {
-  std::vector<PyMethodDef> functions;
-  for (const Entry& e : kEntries) {
-    if (e.kind & F) functions.push_back(definition(e, false));
-  }
-  add_functions(m, std::move(functions));
+  add_functions(m, definitions(F));
   m.def(
       "op_names",
       [] {
         py::list names;
         for (const Entry& e : kEntries) {
-          if (e.listed) names.append(e.name);
+          if (e.name && e.listed) names.append(e.name);
         }
         return names;
       },

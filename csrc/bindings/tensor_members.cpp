@@ -178,6 +178,14 @@ struct normal_method {
   }
   static constexpr auto fn = &run;
 };
+struct where_method {
+  static constexpr const char *name = "where", *params = "self, condition, other";
+  static Tensor run(const Tensor& t, const Tensor& condition, const Tensor& other) {
+    return ops::where(condition, t, other);
+  }
+  static constexpr auto fn = &run;
+};
+
 template <class Row>
 PyMethodDef define(const char* doc, const char* name = Row::name) {
   Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
@@ -309,6 +317,7 @@ std::vector<PyMethodDef> tensor_methods() {
       define<cast_method<DType::Bool>>("Cast to bool: True where nonzero."),
       define<uniform_method>("Fills the tensor with draws from [from_, to)."),
       define<normal_method>("Fills the tensor with normal draws."),
+      define<where_method>("This tensor where condition holds, other elsewhere."),
   };
 }
 

@@ -93,10 +93,13 @@ PyObject* unary(PyObject* a) {
 }
 
 PyObject* power(PyObject* a, PyObject* b, PyObject*) { return binary<ops::pow>(a, b); }
+PyObject* power_in_place(PyObject* a, PyObject* b, PyObject*) { return in_place<ops::pow_>(a, b); }
 
-Tensor invert(const Tensor& x) {
-  if (x.dtype() == DType::Bool) return ops::logical_not(x);
-  return ops::bitwise_xor(x, Tensor::number(int64_t{-1}));
+PyObject* quotient_and_remainder(PyObject* a, PyObject* b) {
+  const auto quotient = py::reinterpret_steal<py::object>(binary<ops::floor_divide>(a, b));
+  if (!quotient || quotient.is(py::handle(Py_NotImplemented))) return py::object(quotient).release().ptr();
+  const auto rest = py::reinterpret_steal<py::object>(binary<ops::remainder>(a, b));
+  return rest ? PyTuple_Pack(2, quotient.ptr(), rest.ptr()) : nullptr;
 }
 
 PyObject* positive(PyObject* a) {
@@ -172,6 +175,9 @@ PyType_Slot slots[] = {
     {Py_nb_multiply, reinterpret_cast<void*>(binary<ops::mul>)},
     {Py_nb_true_divide, reinterpret_cast<void*>(binary<ops::div>)},
     {Py_nb_matrix_multiply, reinterpret_cast<void*>(binary<ops::matmul>)},
+    {Py_nb_floor_divide, reinterpret_cast<void*>(binary<ops::floor_divide>)},
+    {Py_nb_remainder, reinterpret_cast<void*>(binary<ops::remainder>)},
+    {Py_nb_divmod, reinterpret_cast<void*>(quotient_and_remainder)},
     {Py_nb_power, reinterpret_cast<void*>(power)},
     {Py_nb_and, reinterpret_cast<void*>(binary<ops::bitwise_and>)},
     {Py_nb_or, reinterpret_cast<void*>(binary<ops::bitwise_or>)},
@@ -180,10 +186,16 @@ PyType_Slot slots[] = {
     {Py_nb_inplace_subtract, reinterpret_cast<void*>(in_place<ops::sub_>)},
     {Py_nb_inplace_multiply, reinterpret_cast<void*>(in_place<ops::mul_>)},
     {Py_nb_inplace_true_divide, reinterpret_cast<void*>(in_place<ops::div_>)},
+    {Py_nb_inplace_floor_divide, reinterpret_cast<void*>(in_place<ops::floor_divide_>)},
+    {Py_nb_inplace_remainder, reinterpret_cast<void*>(in_place<ops::remainder_>)},
+    {Py_nb_inplace_power, reinterpret_cast<void*>(power_in_place)},
+    {Py_nb_inplace_and, reinterpret_cast<void*>(in_place<ops::bitwise_and_>)},
+    {Py_nb_inplace_or, reinterpret_cast<void*>(in_place<ops::bitwise_or_>)},
+    {Py_nb_inplace_xor, reinterpret_cast<void*>(in_place<ops::bitwise_xor_>)},
     {Py_nb_negative, reinterpret_cast<void*>(unary<ops::neg>)},
     {Py_nb_positive, reinterpret_cast<void*>(positive)},
     {Py_nb_absolute, reinterpret_cast<void*>(unary<ops::abs>)},
-    {Py_nb_invert, reinterpret_cast<void*>(unary<invert>)},
+    {Py_nb_invert, reinterpret_cast<void*>(unary<ops::bitwise_not>)},
     {Py_nb_bool, reinterpret_cast<void*>(truth)},
     {Py_nb_float, reinterpret_cast<void*>(as_float)},
     {Py_nb_int, reinterpret_cast<void*>(as_int)},

@@ -6,10 +6,11 @@
 namespace tg {
 namespace {
 
-// What a gradient reads besides g: the operands a (or x) and b, the result y. kPassThrough: the gradient is g itself.
-// Functors that compute more than a few instructions state the nanoseconds of a float32 element under AVX-512: `ns`,
-// and `grad_ns` for the gradient.
-enum : unsigned { kNeedsA = 1, kNeedsB = 2, kNeedsY = 4, kPassThrough = 8 };
+// What a gradient reads besides g: the operands a (or x) and b, the result y. kPassThrough: the gradient is g itself;
+// kNoSlope: it is 0; kInOps: it has no kernel and is always computed by ops. Functors that compute more than a few
+// instructions state the nanoseconds of a float32 element under AVX-512: `ns`, and `grad_ns` for the gradient.
+enum : unsigned { kNeedsA = 1, kNeedsB = 2, kNeedsY = 4, kPassThrough = 8, kNoSlope = 16, kInOps = 32 };
+constexpr bool has_gradient_kernel(unsigned needs) { return (needs & (kPassThrough | kNoSlope | kInOps)) == 0; }
 
 struct Tanh {
   static constexpr unsigned needs = kNeedsY;

@@ -1,6 +1,7 @@
 // Every elementwise op: its value and its derivative side by side, for SIMD vectors and symbolic tensors alike.
 #pragma once
 #include "kernels/activations.inl.h"
+#include "kernels/functions.inl.h"
 
 namespace tg {
 namespace {
@@ -40,6 +41,18 @@ struct Square {
   template <class V>
   TG_INLINE static V grad(V g, V x, V) {
     return g * (x + x);
+  }
+};
+
+struct Cube {  // pow with an exponent of 3
+  static constexpr unsigned needs = kNeedsA;
+  template <class V>
+  TG_INLINE static V forward(V x) {
+    return x * x * x;
+  }
+  template <class V>
+  TG_INLINE static V grad(V g, V x, V) {
+    return g * (V(3) * (x * x));
   }
 };
 

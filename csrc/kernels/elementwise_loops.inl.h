@@ -98,6 +98,11 @@ void binary_forward(int64_t n, void* out, const void* const* in, const int64_t* 
   using V = Vec<T>;
   map<T, 3, kUnroll<F>>(n, out, in, step, [](V a, V b, V, V) { return F::forward(a, b); });
 }
+template <class F, class T, unsigned operands>
+void forward_of_many(int64_t n, void* out, const void* const* in, const int64_t* step) {
+  using V = Vec<T>;
+  map<T, (1u << operands) - 1, kUnroll<F>>(n, out, in, step, [](V a, V b, V c, V d) { return F::forward(a, b, c, d); });
+}
 constexpr unsigned grad_operands(unsigned needs) {
   return 1 | ((needs & kNeedsA) ? 2 : 0) | ((needs & kNeedsB) ? 4 : 0) | ((needs & kNeedsY) ? 8 : 0);
 }
@@ -125,19 +130,21 @@ void parametric_grad(int64_t n, void* out, const void* const* in, const int64_t*
                                                [](V g, V x, V p, V q) { return F::grad(g, x, p, q); });
 }
 
-// x ** 2 is common and worth its own loop.
+// x ** 2 and x ** 3 are common and worth loops of their own.
 template <class T>
-TG_INLINE bool is_two(const void* exponent, int64_t step) {
-  return step == 0 && *(const T*)exponent == T(2);
+TG_INLINE bool is_value(T value, const void* exponent, int64_t step) {
+  return step == 0 && *(const T*)exponent == value;
 }
 template <class T>
 void pow_forward(int64_t n, void* out, const void* const* in, const int64_t* step) {
-  if (is_two<T>(in[1], step[1])) return unary_forward<Square, T>(n, out, in, step);
+  if (is_value(T(2), in[1], step[1])) return unary_forward<Square, T>(n, out, in, step);
+  if (is_value(T(3), in[1], step[1])) return unary_forward<Cube, T>(n, out, in, step);
   binary_forward<Pow, T>(n, out, in, step);
 }
 template <class T>
 void pow_grad_a(int64_t n, void* out, const void* const* in, const int64_t* step) {
-  if (is_two<T>(in[2], step[2])) return unary_grad<Square, T>(n, out, in, step);
+  if (is_value(T(2), in[2], step[2])) return unary_grad<Square, T>(n, out, in, step);
+  if (is_value(T(3), in[2], step[2])) return unary_grad<Cube, T>(n, out, in, step);
   binary_grad_a<Pow, T>(n, out, in, step);
 }
 
@@ -254,13 +261,15 @@ constexpr UnaryKernels unary_row() {
   UnaryKernels row = {};
   row.forward[kFloat32] = unary_forward<F, float>;
   row.forward[kFloat64] = unary_forward<F, double>;
-  if constexpr (dtypes == kNUMERIC) {
+  if constexpr ((dtypes >> kUInt8 & 1) != 0 && !keeps<F>(kUInt8)) {
     row.forward[kUInt8] = unary_forward<F, uint8_t>;
     row.forward[kInt32] = unary_forward<F, int32_t>;
     row.forward[kInt64] = unary_forward<F, int64_t>;
   }
-  row.grad[kFloat32] = unary_grad<F, float>;
-  row.grad[kFloat64] = unary_grad<F, double>;
+  if constexpr (has_gradient_kernel(F::needs)) {
+    row.grad[kFloat32] = unary_grad<F, float>;
+    row.grad[kFloat64] = unary_grad<F, double>;
+  }
   return row;
 }
 
@@ -276,11 +285,11 @@ constexpr BinaryKernels binary_row() {
   if constexpr ((dtypes >> kFloat32 & 1) != 0) {
     row.forward[kFloat32] = binary_forward<F, float>;
     row.forward[kFloat64] = binary_forward<F, double>;
-    if constexpr (F::needs_a != kPassThrough) {
+    if constexpr (has_gradient_kernel(F::needs_a)) {
       row.grad_a[kFloat32] = binary_grad_a<F, float>;
       row.grad_a[kFloat64] = binary_grad_a<F, double>;
     }
-    if constexpr (F::needs_b != kPassThrough) {
+    if constexpr (has_gradient_kernel(F::needs_b)) {
       row.grad_b[kFloat32] = binary_grad_b<F, float>;
       row.grad_b[kFloat64] = binary_grad_b<F, double>;
     }
@@ -304,6 +313,20 @@ constexpr UnaryKernels parametric_row() {
   return row;
 }
 
+// A functor of three or four operands.
+template <class F, unsigned operands>
+constexpr void fill_floats(ElementwiseKernel* row) {
+  row[kFloat32] = forward_of_many<F, float, operands>;
+  row[kFloat64] = forward_of_many<F, double, operands>;
+}
+template <class F, unsigned operands>
+constexpr void fill_numeric(ElementwiseKernel* row) {
+  fill_floats<F, operands>(row);
+  row[kUInt8] = forward_of_many<F, uint8_t, operands>;
+  row[kInt32] = forward_of_many<F, int32_t, operands>;
+  row[kInt64] = forward_of_many<F, int64_t, operands>;
+}
+
 template <class From>
 constexpr void fill_cast_row(ElementwiseKernel* row) {
   row[kBool] = cast_to_bool<From>;
@@ -324,6 +347,10 @@ constexpr void fill_elementwise(KernelTable& table) {
   table.pow.forward[kFloat64] = pow_forward<double>;
   table.pow.grad_a[kFloat32] = pow_grad_a<float>;
   table.pow.grad_a[kFloat64] = pow_grad_a<double>;
+  fill_numeric<Clamp, 3>(table.clamp);
+  fill_floats<ClampGrad, 4>(table.clamp_grad);
+  fill_floats<Lerp, 3>(table.lerp);
+  fill_numeric<Addcmul, 4>(table.addcmul);
   table.where[kBool] = table.where[kUInt8] = where<uint8_t>;
   table.where[kInt32] = table.where[kFloat32] = where<int32_t>;
   table.where[kInt64] = table.where[kFloat64] = where<int64_t>;

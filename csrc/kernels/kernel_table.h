@@ -175,6 +175,10 @@ struct KernelTable {
 #define COMPARE(name, ...) CompareKernels name;
 #define PARAMETRIC(name, ...) UnaryKernels name;  // in: {x, p, q}, and {g, x, p, q} for the gradient
 #include "ops/ops.def"
+  ElementwiseKernel clamp[kDTypeCount];              // in: {x, low, high}
+  ElementwiseKernel clamp_grad[kDTypeCount];         // in: {g, x, low, high}
+  ElementwiseKernel lerp[kDTypeCount];               // in: {a, b, weight}
+  ElementwiseKernel addcmul[kDTypeCount];            // in: {a, b, c, value}: a + value * b * c
   ElementwiseKernel where[kDTypeCount];              // in: {bool cond, a, b}
   ElementwiseKernel cast[kDTypeCount][kDTypeCount];  // [from][to]; to bool: x != 0; float to int truncates
   PackKernel pack[kDTypeCount];

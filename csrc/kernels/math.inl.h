@@ -1,5 +1,6 @@
-// The vector math of the kernels: exp expm1 tanh sigmoid silu log log1p softplus sin cos erf gelu pow maximum minimum,
-// for Vec<float> and Vec<double>, with C99's special values.
+// The vector math of the kernels: exp exp2 expm1 tanh sigmoid silu log log2 log10 log1p softplus sin cos erf gelu pow
+// maximum minimum, rounding and remainders, and the less common functions of math_wide.inl.h, for Vec<float> and
+// Vec<double>, with C99's special values.
 //
 // Polynomials are own minimax fits (Lawson's or Remez' exchange, coefficients rounded one by one and the rest
 // refitted); the schemes are the classical ones: Cody & Waite, "Software Manual for the Elementary Functions" (1980);
@@ -9,7 +10,9 @@
 #include "kernels/math_exp.inl.h"
 #include "kernels/math_log.inl.h"
 #include "kernels/math_pow.inl.h"
+#include "kernels/math_round.inl.h"
 #include "kernels/math_trig.inl.h"
+#include "kernels/math_wide.inl.h"
 
 namespace tg {
 namespace {

@@ -46,12 +46,10 @@ template <class T>
 struct NormalTail {
   Vec<T> m, m_low, shifted;
 };
+// e = e^(-a^2 / 2)
 template <class T>
-TG_INLINE NormalTail<T> normal_tail(Vec<T> a, Vec<T> factor) {
+TG_INLINE NormalTail<T> normal_tail(Vec<T> a, ExpParts<T> e, Vec<T> factor) {
   Vec<T> c(NormalLimits<T>::c), one(1);
-  // The square to twice the precision: its rounding would be an absolute error of the exponent.
-  Pair<T> square = two_product(a, a);
-  ExpParts<T> e = exp_parts(square.high * Vec<T>(T(-0.5)), square.low * Vec<T>(T(-0.5)));
   Vec<T> d = a + c, d_low = (max(a, c) - d) + min(a, c), r = inverse(d);
   Vec<T> t = fma(r, Vec<T>(-2 * NormalLimits<T>::c), one), start(NormalLimits<T>::start), slope = mills_p(t);
   Vec<T> mills = fma(slope, t, start), mills_low = fma(slope, t, start - mills);
@@ -63,6 +61,12 @@ TG_INLINE NormalTail<T> normal_tail(Vec<T> a, Vec<T> factor) {
   Vec<T> r_error = fma(-d_low, r, residual(one, d, r)) * r;
   Vec<T> lacking = fma(q, r_error * Vec<T>(2 * NormalLimits<T>::c), rest * r);
   return {q, fma(q, e.p, fma(lacking, e.p, lacking)), e.shifted};
+}
+template <class T>
+TG_INLINE NormalTail<T> normal_tail(Vec<T> a, Vec<T> factor) {
+  // The square to twice the precision: its rounding would be an absolute error of the exponent.
+  Pair<T> square = two_product(a, a);
+  return normal_tail(a, exp_parts(square.high * Vec<T>(T(-0.5)), square.low * Vec<T>(T(-0.5))), factor);
 }
 // x - factor * Phi(-a) where Phi(-a) is a normal number.
 template <class T>

@@ -1,4 +1,4 @@
-// exp expm1 tanh sigmoid silu on vectors.
+// exp exp2 expm1 tanh sigmoid silu on vectors.
 #pragma once
 #include "kernels/math_base.inl.h"
 
@@ -113,6 +113,15 @@ TG_INLINE Vec<T> exp(Vec<T> x) {
   Vec<T> y = kFusedMultiplyAdd ? fma(fma(expm1_tail(r), r, one), r, one) : exp_parts(x, Vec<T>(0)).p + one;
   // A product that underflows costs over a hundred cycles; 0 times 2^n does not.
   return scale_by_exp2(select(x <= lowest, Vec<T>(0), y), shifted);
+}
+
+template <class T>
+TG_INLINE Vec<T> exp2(Vec<T> x) {
+  using C = MathConstants<T>;
+  Vec<T> lowest(ExpLimits<T>::lowest * C::inv_ln2), highest(ExpLimits<T>::highest * C::inv_ln2), round(C::round);
+  x = max(lowest, min(highest, x));  // in this order nan passes
+  Vec<T> shifted = x + round;
+  return scale_by_exp2(exp2_poly(x - (shifted - round)), shifted);
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// log log1p softplus on vectors.
+// log log2 log10 log1p softplus on vectors.
 #pragma once
 #include "kernels/math_exp.inl.h"
 
@@ -60,11 +60,33 @@ TG_INLINE Vec<T> log_of_parts(Vec<T> k, Vec<T> f) {
   return fused(k, Vec<T>(C::ln2_high), f + fused(k, Vec<T>(C::ln2_low), log1p_tail(f)));
 }
 
+// log(1 + f) / log(base) to a little more than the precision, from 1 / log(base) in two parts
 template <class T>
-TG_INLINE Vec<T> log(Vec<T> x) {
+TG_INLINE Vec<T> scaled_log1p(Vec<T> f, T scale, T scale_low, Vec<T> rest) {
+  Vec<T> tail = log1p_tail(f), l = f + tail, l_low = (f - l) + tail;
+  return fma(l, Vec<T>(scale), fma(l_low, Vec<T>(scale), fma(l, Vec<T>(scale_low), rest)));
+}
+template <class T>
+TG_INLINE Vec<T> log2_of_parts(Vec<T> k, Vec<T> f) {
+  constexpr T low = sizeof(T) == 4 ? T(0x1.4ae0cp-26) : T(0x1.777d0ffda0d24p-56);
+  return k + scaled_log1p(f, MathConstants<T>::inv_ln2, low, Vec<T>(0));
+}
+template <class T>
+TG_INLINE Vec<T> log10_of_parts(Vec<T> k, Vec<T> f) {
+  constexpr bool single = sizeof(T) == 4;
+  // log10(2) in two parts, of which the first times k is exact, and 1 / ln(10).
+  constexpr T high = T(single ? 0x1.344p-2 : 0x1.34413509f78p-2),
+              low = T(single ? 0x1.3509f8p-18 : 0x1.fef311f12b358p-46);
+  constexpr T scale = T(0x1.bcb7b1526e50ep-2), scale_low = T(single ? -0x1.5b235ep-27 : 0x1.95355baaafad3p-57);
+  return fma(k, Vec<T>(high), scaled_log1p(f, scale, scale_low, k * Vec<T>(low)));
+}
+
+// combine(k, f) of x = 2^k (1 + f), and the special values that all logarithms share.
+template <class T, class F>
+TG_INLINE Vec<T> log_with(Vec<T> x, F combine) {
 #if defined(__AVX512F__)
   LogParts<T> parts = log_parts(x);
-  return log_of_parts(parts.k, parts.m - Vec<T>(1));
+  return combine(parts.k, parts.m - Vec<T>(1));
 #else
   using C = MathConstants<T>;
   Vec<T> smallest(C::smallest_normal), normal = x, offset(0);
@@ -74,7 +96,7 @@ TG_INLINE Vec<T> log(Vec<T> x) {
     offset = select(x < smallest, Vec<T>(-C::mantissa_bits), Vec<T>(0));
   }
   LogParts<T> parts = log_parts(normal);
-  Vec<T> y = log_of_parts(parts.k + offset, parts.m - Vec<T>(1));
+  Vec<T> y = combine(parts.k + offset, parts.m - Vec<T>(1));
   if (__builtin_expect(special, 0)) {
     y = select(x < Vec<T>(C::inf), y, x);  // inf and nan
     y = select(x > Vec<T>(0), y, select(x == Vec<T>(0), Vec<T>(-C::inf), Vec<T>(C::nan)));
@@ -82,6 +104,19 @@ TG_INLINE Vec<T> log(Vec<T> x) {
   }
   return y;
 #endif
+}
+
+template <class T>
+TG_INLINE Vec<T> log(Vec<T> x) {
+  return log_with(x, [](Vec<T> k, Vec<T> f) { return log_of_parts(k, f); });
+}
+template <class T>
+TG_INLINE Vec<T> log2(Vec<T> x) {
+  return log_with(x, [](Vec<T> k, Vec<T> f) { return log2_of_parts(k, f); });
+}
+template <class T>
+TG_INLINE Vec<T> log10(Vec<T> x) {
+  return log_with(x, [](Vec<T> k, Vec<T> f) { return log10_of_parts(k, f); });
 }
 
 // With u = 1 + x rounded and c what the rounding lost: u + c = 2^k (m + 2^-k c).

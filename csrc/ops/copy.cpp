@@ -102,8 +102,6 @@ Tensor fill_(Tensor self, const Tensor& value) {
 
 Tensor zero_(Tensor self) { return copy_(self, Tensor::scalar(int64_t{0}, self.dtype())); }
 
-Tensor logical_not(const Tensor& input) { return eq(input, Tensor::scalar(int64_t{0}, input.dtype())); }
-
 }  // namespace ops
 
 namespace tape_ops {

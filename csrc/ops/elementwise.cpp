@@ -1,4 +1,5 @@
 // Elementwise ops: every UNARY, BINARY and COMPARE row of ops.def becomes an Op, its gradient, and a C++ function.
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <type_traits>
@@ -7,6 +8,7 @@
 #include "kernels/parametric.inl.h"
 #include "ops/activation.h"
 #include "ops/cost.h"
+#include "ops/in_place.h"
 #include "ops/loop.h"
 #include "ops/ops.h"
 #include "ops/promotion.h"
@@ -117,34 +119,46 @@ struct Operands {
   }
 };
 
-template <class F, const Op& Gradient>
-void unary_vjp(Backward& step) {
-  if constexpr (F::needs & kPassThrough) return step.set(0, step.g);
-  const Operands<F::needs> at_point(step);
-  if (grad_enabled()) return step.set(0, F::grad(Sym(step.g), Sym(at_point.a), Sym(at_point.y)).t);
-  step.set(0, at_point.execute_gradient(Gradient, step.g));
+// The gradient of one input: by the op with the kernel, or, where it may be differentiated again or has no kernel, by
+// in_ops(g, operands).
+template <unsigned Needs, const Op& Gradient, class F>
+void set_gradient(Backward& step, int input, F in_ops) {
+  if constexpr (Needs & kPassThrough) {
+    step.set(input, step.g);
+  } else if constexpr (Needs & kNoSlope) {
+    step.set(input, ops::full(step.g.shape(), Tensor::number(0.0), step.g.dtype()));
+  } else {
+    const Operands<Needs> p(step);
+    const bool by_ops = (Needs & kInOps) != 0 || grad_enabled();
+    step.set(input, by_ops ? in_ops(Sym(step.g), p).t : p.execute_gradient(Gradient, step.g));
+  }
 }
 
+// The functors' derivatives as functions of g and the operands; looked up only where there is one to call.
+template <class F>
+struct Slope {
+  template <class P>
+  Sym operator()(const Sym& g, const P& p) const {
+    return F::grad(g, Sym(p.a), Sym(p.y));
+  }
+};
+template <class F, int Input>
+struct SlopeIn {
+  template <class P>
+  Sym operator()(const Sym& g, const P& p) const {
+    if constexpr (Input == 0) return F::grad_a(g, Sym(p.a), Sym(p.b), Sym(p.y));
+    if constexpr (Input == 1) return F::grad_b(g, Sym(p.a), Sym(p.b), Sym(p.y));
+  }
+};
+
+template <class F, const Op& Gradient>
+void unary_vjp(Backward& step) {
+  set_gradient<F::needs, Gradient>(step, 0, Slope<F>());
+}
 template <class F, const Op& GradientA, const Op& GradientB>
 void binary_vjp(Backward& step) {
-  if (step.needs(0)) {
-    if constexpr (F::needs_a & kPassThrough) {
-      step.set(0, step.g);
-    } else {
-      const Operands<F::needs_a> p(step);
-      step.set(0, grad_enabled() ? F::grad_a(Sym(step.g), Sym(p.a), Sym(p.b), Sym(p.y)).t
-                                 : p.execute_gradient(GradientA, step.g));
-    }
-  }
-  if (step.needs(1)) {
-    if constexpr (F::needs_b & kPassThrough) {
-      step.set(1, step.g);
-    } else {
-      const Operands<F::needs_b> p(step);
-      step.set(1, grad_enabled() ? F::grad_b(Sym(step.g), Sym(p.a), Sym(p.b), Sym(p.y)).t
-                                 : p.execute_gradient(GradientB, step.g));
-    }
-  }
+  if (step.needs(0)) set_gradient<F::needs_a, GradientA>(step, 0, SlopeIn<F, 0>());
+  if (step.needs(1)) set_gradient<F::needs_b, GradientB>(step, 1, SlopeIn<F, 1>());
 }
 
 template <class F>
@@ -215,37 +229,56 @@ Tensor parametric(const Tensor& x, const Tensor& p, const Tensor& q) {
   return execute(ParametricOps<Row>::op, std::span<const Tensor>(in, 1 + Row::Functor::numbers));
 }
 
+// Division of integers: run() looks for zeros among the divisors, which are contiguous.
+template <Elementwise (*kernel)(const Call&)>
+void run_integer_division(const Call& c, std::span<Tensor> out) {
+  const Tensor& divisor = c.in[1];
+  dispatch(divisor.dtype(), [&]<class T>(T) {
+    const T* p = divisor.data<T>();
+    if (out[0].numel() && std::find(p, p + divisor.numel(), T(0)) != p + divisor.numel()) {
+      throw std::runtime_error(std::string(c.op.name) + ": division of integers by zero");
+    }
+  });
+  run_loop(kernel(c), out[0]);
+}
+template <class Row>
+const Op& integer_op() {
+  if constexpr (requires { Row::Functor::divides; }) {
+    static constexpr Op op = {.name = Row::name,
+                              .infer = infer_broadcast,
+                              .run = run_integer_division<binary_kernel<Row::kernels, typename Row::Functor>>,
+                              .may_stop = true};
+    return op;
+  } else {
+    return BinaryOps<Row>::op;
+  }
+}
+
 Tensor unary(const Op& op, Domain domain, const Tensor& x) {
   const DType dtype = compute_dtype(op.name, domain, x);
   return execute(op, {cast(x, dtype)});
 }
 
 Tensor unary_in_place(const Op& op, Domain domain, const Tensor& x) {
-  if (compute_dtype(op.name, domain, x) != x.dtype()) fail_dtype(op.name, x, "would not fit in place");
-  execute_in_place(op, {x});
-  return x;
+  return write_into(x, op, {cast(x, compute_dtype(op.name, domain, x))});
 }
 
-Tensor binary(const Op& op, Domain domain, const Tensor& a, const Tensor& b) {
-  const DType dtype = compute_dtype(op.name, domain, a, b);
-  return execute(op, {cast(a, dtype), cast(b, dtype)});
-}
+// The op and its operands, in the dtype in which it is computed.
+template <class Row>
+struct Binary {
+  DType dtype;
+  const Op& op;
+  Tensor a, b;
+  Binary(Domain domain, const Tensor& x, const Tensor& y)
+      : dtype(compute_dtype(Row::name, domain, x, y)),
+        op(is_integral(dtype) ? integer_op<Row>() : BinaryOps<Row>::op),
+        a(cast(x, dtype)),
+        b(op.may_stop ? ops::contiguous(cast(y, dtype)) : cast(y, dtype)) {}
+};
 
-Tensor binary_in_place(const Op& op, Domain domain, const Tensor& a, const Tensor& b) {
-  const DType dtype = compute_dtype(op.name, domain, a, b);
-  if (category(dtype) > category(a.dtype())) {
-    throw std::invalid_argument(std::string(op.name) + "_: the result dtype " + name(dtype) +
-                                " cannot be stored in place in " + describe(a) + "; use an out-of-place operation");
-  }
-  // A wider computation, or operands that overlap in memory, go through a temporary.
-  const bool overlaps = !b.is(a) && b->storage.get() == a->storage.get();
-  if (dtype != a.dtype()) return ops::copy_(a, binary(op, domain, a, b));
-  execute_in_place(op, {a, overlaps ? ops::clone(b) : cast(b, dtype)});
-  return a;
-}
-
-// x ** c for the exponents that have an op of their own; otherwise an empty tensor.
+// x ** c for the exponents that have an op of their own, and 2 ** x; otherwise an empty tensor.
 Tensor pow_shortcut(const Tensor& a, const Tensor& b) {
+  if (a->wrapped_number && is_float(b.dtype()) && a.item_double() == 2) return ops::exp2(b);
   if (!b->wrapped_number) return {};
   const double c = b.item_double();
   if (is_integral(a.dtype()) && is_integral(b.dtype()) && c < 0) {
@@ -256,6 +289,7 @@ Tensor pow_shortcut(const Tensor& a, const Tensor& b) {
   if (c == 2) return ops::square(a);
   if (!is_float(a.dtype())) return {};
   if (c == 0.5) return ops::sqrt(a);
+  if (c == -0.5) return ops::rsqrt(a);
   if (c == -1) return ops::reciprocal(a);
   return {};
 }
@@ -312,21 +346,32 @@ constexpr Activation kSigmoid = kActivation<rows::sigmoid>;
 
 namespace ops {
 
-#define UNARY(NAME, FUNCTOR, DOMAIN, DOC)                                                     \
-  Tensor NAME(const Tensor& x) { return unary(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); } \
-  Tensor NAME##_(Tensor x) { return unary_in_place(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); }
-#define BINARY(NAME, FUNCTOR, DOMAIN, DOC)                          \
-  Tensor NAME(const Tensor& a, const Tensor& b) {                   \
-    if constexpr (std::is_same_v<FUNCTOR, Pow>) {                   \
-      if (Tensor short_cut = pow_shortcut(a, b)) return short_cut;  \
-    }                                                               \
-    return binary(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); \
-  }                                                                 \
-  Tensor NAME##_(Tensor a, const Tensor& b) { return binary_in_place(BinaryOps<rows::NAME>::op, Domain::DOMAIN, a, b); }
+#define UNARY(NAME, FUNCTOR, DOMAIN, DOC)                               \
+  Tensor NAME(const Tensor& x) {                                        \
+    if (keeps<FUNCTOR>(at(x.dtype()))) return clone(x);                 \
+    return unary(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x);          \
+  }                                                                     \
+  Tensor NAME##_(Tensor x) {                                            \
+    if (keeps<FUNCTOR>(at(x.dtype()))) return x;                        \
+    return unary_in_place(UnaryOps<rows::NAME>::op, Domain::DOMAIN, x); \
+  }
+#define BINARY(NAME, FUNCTOR, DOMAIN, DOC)                         \
+  Tensor NAME(const Tensor& a, const Tensor& b) {                  \
+    if constexpr (std::is_same_v<FUNCTOR, Pow>) {                  \
+      if (Tensor short_cut = pow_shortcut(a, b)) return short_cut; \
+    }                                                              \
+    const Binary<rows::NAME> run(Domain::DOMAIN, a, b);            \
+    return execute(run.op, {run.a, run.b});                        \
+  }                                                                \
+  Tensor NAME##_(Tensor a, const Tensor& b) {                      \
+    const Binary<rows::NAME> run(Domain::DOMAIN, a, b);            \
+    return write_into(a, run.op, {run.a, run.b});                  \
+  }
 #define COMPARE(NAME, FUNCTOR, DOC)                                                                    \
   Tensor NAME(const Tensor& a, const Tensor& b) {                                                      \
     static constexpr Op op = elementwise_op<compare_kernel<&KernelTable::NAME>>(#NAME, infer_compare); \
-    return binary(op, Domain::ALL, a, b);                                                              \
+    const DType dtype = compute_dtype(op.name, Domain::ALL, a, b);                                     \
+    return execute(op, {cast(a, dtype), cast(b, dtype)});                                              \
   }
 #define PARAMETRIC(NAME, ...)                                                  \
   Tensor parametric::NAME(const Tensor& x, const Tensor& p, const Tensor& q) { \

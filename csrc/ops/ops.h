@@ -47,7 +47,46 @@ Tensor contiguous(const Tensor& input);
 Tensor copy_(Tensor self, const Tensor& src);
 Tensor fill_(Tensor self, const Tensor& value);
 Tensor zero_(Tensor self);
+
+// ternary.cpp; min, max: an empty tensor bounds nothing
+Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max);
+Tensor clamp_(Tensor x, const Tensor& min, const Tensor& max);
+Tensor clamp_min(const Tensor& x, const Tensor& min);
+Tensor clamp_min_(Tensor x, const Tensor& min);
+Tensor clamp_max(const Tensor& x, const Tensor& max);
+Tensor clamp_max_(Tensor x, const Tensor& max);
+Tensor lerp(const Tensor& x, const Tensor& end, const Tensor& weight);
+Tensor lerp_(Tensor x, const Tensor& end, const Tensor& weight);
+Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& value);
+Tensor addcmul_(Tensor x, const Tensor& a, const Tensor& b, const Tensor& value);
+Tensor addcdiv(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& value);
+Tensor addcdiv_(Tensor x, const Tensor& a, const Tensor& b, const Tensor& value);
+Tensor add_with(const Tensor& a, const Tensor& b, const Tensor& alpha);
+Tensor add_with_(Tensor a, const Tensor& b, const Tensor& alpha);
+Tensor sub_with(const Tensor& a, const Tensor& b, const Tensor& alpha);
+Tensor sub_with_(Tensor a, const Tensor& b, const Tensor& alpha);
+
+// compose_elementwise.cpp
+Tensor isnan(const Tensor& input);
+Tensor isinf(const Tensor& input);
+Tensor isfinite(const Tensor& input);
 Tensor logical_not(const Tensor& input);
+Tensor logical_and(const Tensor& input, const Tensor& other);
+Tensor logical_or(const Tensor& input, const Tensor& other);
+Tensor logical_xor(const Tensor& input, const Tensor& other);
+Tensor bitwise_not(const Tensor& input);
+Tensor isclose(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan);
+bool allclose(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan);
+bool equal(const Tensor& input, const Tensor& other);
+Tensor fmax(const Tensor& input, const Tensor& other);
+Tensor fmin(const Tensor& input, const Tensor& other);
+Tensor frac(const Tensor& input);
+Tensor logit(const Tensor& input, std::optional<double> eps);
+Tensor round_with(const Tensor& input, int64_t decimals);
+Tensor round_with_(Tensor input, int64_t decimals);
+Tensor div_with(const Tensor& input, const Tensor& other, const std::optional<std::string>& rounding_mode);
+Tensor div_with_(Tensor input, const Tensor& other, const std::optional<std::string>& rounding_mode);
+OneOrMany where_or_nonzero(const Tensor& condition, const Tensor& input, const Tensor& other);
 
 // activations.cpp
 Tensor leaky_relu(const Tensor& input, double negative_slope = 0.01, bool inplace = false);
