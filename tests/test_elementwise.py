@@ -120,9 +120,9 @@ def test_aliases(alias):
 
 
 BITS = ("and_", "or_", "xor")
-OPERATORS = [("floordiv", "mod", "divmod", "pow"), (tg.float32, tg.float64, tg.int64, tg.int32)]
+PLAIN = itertools.product(("floordiv", "mod", "divmod", "pow"), (tg.float32, tg.float64, tg.int64, tg.int32))
 OPERATORS = [
-    *itertools.product(*OPERATORS),
+    *PLAIN,
     ("matmul", tg.float32),
     *itertools.product(BITS, (tg.bool, tg.int64, tg.int32)),
 ]

@@ -14,6 +14,7 @@ class Parameters {
  public:
   Parameters(const char* op, const char* spec);
   int size() const { return count_; }
+  const char* op() const { return op_; }
   const char* name(int i) const { return names_[i].c_str(); }
   bool optional(int i) const { return defaults_[i] != nullptr; }
   // Fills values[0..size) with borrowed objects. `rest` keeps a tuple of varargs alive ("*shape").
@@ -33,61 +34,67 @@ class Parameters {
   int count_ = 0, positional_ = 0, varargs_ = -1;
 };
 
-template <class F>
-struct FunctionTraits;
+// Calls fn with arguments from Python: one piece of code for all functions of one type. A tensor that comes first may
+// be given as a number only where `number_first`.
 template <class R, class... A>
-struct FunctionTraits<R (*)(A...)> {
-  using Result = R;
+struct Caller {
   using Values = std::tuple<std::remove_cvref_t<A>...>;
-  static constexpr int arity = sizeof...(A);
-};
-
-// Row: static name, params, and `fn`, a pointer to the C++ function.
-template <class Row>
-struct Bound {
-  using Traits = FunctionTraits<std::remove_const_t<decltype(Row::fn)>>;
-  static const Parameters& parameters() {
-    static const auto* p = new Parameters(Row::name, Row::params);
-    return *p;
-  }
-  static PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  static __attribute__((noinline)) PyObject* call(R (*fn)(A...), const Parameters& parameters, bool number_first,
+                                                  PyObject* self, PyObject* const* args, Py_ssize_t n,
+                                                  PyObject* keywords) {
     return guarded(
         static_cast<PyObject*>(nullptr),
         [&] {
-          PyObject* values[Traits::arity];
+          PyObject* values[sizeof...(A)];
           pybind11::object rest;
-          parameters().bind(self, args, n, keywords, values, rest);
-          return invoke(values, std::make_index_sequence<Traits::arity>{});
+          parameters.bind(self, args, n, keywords, values, rest);
+          return invoke(fn, parameters, number_first, values, std::index_sequence_for<A...>{});
         },
-        Row::name);
-  }
-  static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
-    return call(self, args, n, keywords);
-  }
-  static PyObject* function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
-    return call(nullptr, args, n, keywords);
+        parameters.op());
   }
 
  private:
   template <size_t... I>
-  static PyObject* invoke(PyObject** values, std::index_sequence<I...>) {
-    if constexpr (std::is_void_v<typename Traits::Result>) {
-      Row::fn(convert<I>(values)...);
+  static PyObject* invoke(R (*fn)(A...), const Parameters& parameters, bool number_first, PyObject** values,
+                          std::index_sequence<I...>) {
+    if constexpr (std::is_void_v<R>) {
+      fn(convert<I>(parameters, number_first, values)...);
       Py_RETURN_NONE;
     } else {
-      return to_python(Row::fn(convert<I>(values)...));
+      return to_python(fn(convert<I>(parameters, number_first, values)...));
     }
   }
   template <size_t I>
-  static auto convert(PyObject** values) {
-    using T = std::tuple_element_t<I, typename Traits::Values>;
-    const Argument a{Row::name, parameters().name(static_cast<int>(I)), values[I]};
+  static auto convert(const Parameters& parameters, bool number_first, PyObject** values) {
+    using T = std::tuple_element_t<I, Values>;
+    const Argument a{parameters.op(), parameters.name(static_cast<int>(I)), values[I]};
     if constexpr (std::is_same_v<T, Tensor>) {
-      if (a.value == Py_None && !parameters().optional(static_cast<int>(I))) a.fail("a tensor");
-      constexpr bool takes_number = I > 0 || (Traits::arity > 1 && requires { Row::number_first; });
-      if (!takes_number && (PyFloat_Check(a.value) || PyLong_Check(a.value))) a.fail("a tensor");
+      if (a.value == Py_None && !parameters.optional(static_cast<int>(I))) a.fail("a tensor");
+      if (I == 0 && !number_first && (PyFloat_Check(a.value) || PyLong_Check(a.value))) a.fail("a tensor");
     }
     return FromPython<T>::convert(a);
+  }
+};
+template <class R, class... A>
+PyObject* call_function(R (*fn)(A...), const Parameters& parameters, bool number_first, PyObject* self,
+                        PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+  return Caller<R, A...>::call(fn, parameters, number_first, self, args, n, keywords);
+}
+
+// Row: static name, params, and `fn`, a pointer to the C++ function.
+template <class Row>
+struct Bound {
+  static const Parameters& parameters() {
+    static const auto* p = new Parameters(Row::name, Row::params);
+    return *p;
+  }
+  static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+    bool number_first = false;
+    if constexpr (requires { Row::number_first; }) number_first = Row::number_first;
+    return call_function(Row::fn, parameters(), number_first, self, args, n, keywords);
+  }
+  static PyObject* function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
+    return method(nullptr, args, n, keywords);
   }
 };
 

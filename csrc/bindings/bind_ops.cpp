@@ -43,20 +43,20 @@ struct InPlace<Row, Fn> {
 
 namespace rows {
 // fn of the function and of the method in place
-#define ELEMENTWISE(NAME, PARAMS, FN)                                \
+#define TWO_FORMS(NAME, PARAMS, NUMBER_FIRST, FN)                    \
   struct NAME {                                                      \
     static constexpr const char *name = #NAME, *params = PARAMS;     \
-    static constexpr bool number_first = true;                       \
+    static constexpr bool number_first = NUMBER_FIRST;               \
     static constexpr auto fn = &ops::FN;                             \
   };                                                                 \
   struct NAME##_ {                                                   \
     static constexpr const char *name = #NAME "_", *params = PARAMS; \
     static constexpr auto fn = &ops::FN##_;                          \
   };
-#define UNARY(NAME, ...) ELEMENTWISE(NAME, "input", NAME)
-#define UNARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) ELEMENTWISE(NAME, "input, *, " OPTION, NAME##_with)
-#define BINARY(NAME, ...) ELEMENTWISE(NAME, "input, other", NAME)
-#define BINARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) ELEMENTWISE(NAME, "input, other, *, " OPTION, NAME##_with)
+#define UNARY(NAME, ...) TWO_FORMS(NAME, "input", false, NAME)
+#define UNARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) TWO_FORMS(NAME, "input, *, " OPTION, false, NAME##_with)
+#define BINARY(NAME, ...) TWO_FORMS(NAME, "input, other", true, NAME)
+#define BINARY_WITH(NAME, FUNCTOR, DOMAIN, OPTION, DOC) TWO_FORMS(NAME, "input, other, *, " OPTION, true, NAME##_with)
 #define OP_AS(NAME, FUNCTION, PARAMS, ...)                                                   \
   struct NAME {                                                                              \
     static constexpr const char *name = #NAME, *in_place_name = #NAME "_", *params = PARAMS; \
@@ -64,12 +64,15 @@ namespace rows {
   };
 #define COMPARE(NAME, ...) OP_AS(NAME, NAME, "input, other")
 #include "ops/ops.def"
-#undef ELEMENTWISE
+#undef TWO_FORMS
 }  // namespace rows
 
+template <class R, class... A>
+constexpr bool gives_bool(R (*)(A...)) {
+  return std::is_same_v<R, bool>;
+}
 template <class Row>
 constexpr Entry entry(int kind, const char* doc) {
-  const bool gives_tensor = !std::is_same_v<typename Bound<Row>::Traits::Result, bool>;
   const bool in_place = std::string_view(Row::name).ends_with('_');
   return {Row::name,
           kind,
@@ -77,7 +80,7 @@ constexpr Entry entry(int kind, const char* doc) {
           Bound<Row>::method,
           Bound<Row>::parameters,
           doc,
-          gives_tensor && !in_place};
+          !gives_bool(Row::fn) && !in_place};
 }
 template <class Row, int kind>
 constexpr Entry in_place_entry(const char* doc) {

@@ -319,13 +319,6 @@ constexpr void fill_floats(ElementwiseKernel* row) {
   row[kFloat32] = forward_of_many<F, float, operands>;
   row[kFloat64] = forward_of_many<F, double, operands>;
 }
-template <class F, unsigned operands>
-constexpr void fill_numeric(ElementwiseKernel* row) {
-  fill_floats<F, operands>(row);
-  row[kUInt8] = forward_of_many<F, uint8_t, operands>;
-  row[kInt32] = forward_of_many<F, int32_t, operands>;
-  row[kInt64] = forward_of_many<F, int64_t, operands>;
-}
 
 template <class From>
 constexpr void fill_cast_row(ElementwiseKernel* row) {
@@ -347,10 +340,10 @@ constexpr void fill_elementwise(KernelTable& table) {
   table.pow.forward[kFloat64] = pow_forward<double>;
   table.pow.grad_a[kFloat32] = pow_grad_a<float>;
   table.pow.grad_a[kFloat64] = pow_grad_a<double>;
-  fill_numeric<Clamp, 3>(table.clamp);
+  fill_floats<Clamp, 3>(table.clamp);
   fill_floats<ClampGrad, 4>(table.clamp_grad);
   fill_floats<Lerp, 3>(table.lerp);
-  fill_numeric<Addcmul, 4>(table.addcmul);
+  fill_floats<Addcmul, 4>(table.addcmul);
   table.where[kBool] = table.where[kUInt8] = where<uint8_t>;
   table.where[kInt32] = table.where[kFloat32] = where<int32_t>;
   table.where[kInt64] = table.where[kFloat64] = where<int64_t>;

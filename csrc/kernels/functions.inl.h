@@ -80,6 +80,7 @@ constexpr bool keeps(int dtype) {
 
 struct Sign {
   static constexpr unsigned needs = kNoSlope, keeps = 1u << kBool;
+  static constexpr double ns = 0.05;
   template <class V>
   TG_INLINE static V forward(V x) {
     return select(x > V(0), V(1), select(x < V(0), V(0) - V(1), V(0)));
@@ -88,6 +89,7 @@ struct Sign {
 template <int rounding>
 struct Rounded {
   static constexpr unsigned needs = kNoSlope, keeps = 1u << kUInt8 | 1u << kInt32 | 1u << kInt64;
+  static constexpr double ns = 0.05;
   template <class V>
   TG_INLINE static V forward(V x) {
     return rounded<rounding>(x);
@@ -148,6 +150,7 @@ struct ClampGrad {
   }
 };
 struct Lerp {
+  static constexpr double ns = 0.1;
   template <class V>
   TG_INLINE static V forward(V a, V b, V weight, V) {
     return select(abs(weight) < V(0.5), a + weight * (b - a), b - (b - a) * (V(1) - weight));

@@ -11,8 +11,6 @@ namespace tg {
 namespace {
 
 Tensor truth(const Tensor& x) { return ops::to(x, DType::Bool); }
-// Names this op in the error, not one of those it is made of.
-void check_shapes(const char* op, const Tensor& a, const Tensor& b) { broadcast_shapes(op, a.shape(), b.shape()); }
 Tensor with_dtype_for_close(const Tensor& x) { return is_float(x.dtype()) ? x : cast(x, default_dtype()); }
 
 double power_of_ten(const char* op, const Tensor& input, int64_t decimals) {
@@ -33,18 +31,9 @@ Tensor isfinite(const Tensor& input) {
 }
 
 Tensor logical_not(const Tensor& input) { return eq(input, Tensor::scalar(int64_t{0}, input.dtype())); }
-Tensor logical_and(const Tensor& input, const Tensor& other) {
-  check_shapes("logical_and", input, other);
-  return bitwise_and(truth(input), truth(other));
-}
-Tensor logical_or(const Tensor& input, const Tensor& other) {
-  check_shapes("logical_or", input, other);
-  return bitwise_or(truth(input), truth(other));
-}
-Tensor logical_xor(const Tensor& input, const Tensor& other) {
-  check_shapes("logical_xor", input, other);
-  return ne(truth(input), truth(other));
-}
+Tensor logical_and(const Tensor& input, const Tensor& other) { return bitwise_and(truth(input), truth(other)); }
+Tensor logical_or(const Tensor& input, const Tensor& other) { return bitwise_or(truth(input), truth(other)); }
+Tensor logical_xor(const Tensor& input, const Tensor& other) { return ne(truth(input), truth(other)); }
 Tensor bitwise_not(const Tensor& input) {
   if (input.dtype() == DType::Bool) return logical_not(input);
   compute_dtype("bitwise_not", Domain::INTEGRAL, input);
@@ -52,12 +41,10 @@ Tensor bitwise_not(const Tensor& input) {
 }
 
 Tensor isclose(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
-  if (rtol < 0 || atol < 0) throw std::invalid_argument("isclose: rtol and atol must not be negative");
+  if (rtol < 0 || atol < 0) throw std::invalid_argument("rtol and atol must not be negative");
   if (input.dtype() != other.dtype() && !other->wrapped_number) {
-    throw std::invalid_argument("isclose: both tensors must have one dtype, got " + describe(input) + " and " +
-                                describe(other));
+    throw std::invalid_argument("both tensors must have one dtype, got " + describe(input) + " and " + describe(other));
   }
-  check_shapes("isclose", input, other);
   Tensor close = eq(input, other);
   if (equal_nan) close = bitwise_or(close, bitwise_and(isnan(input), isnan(other)));
   const Tensor a = with_dtype_for_close(input), b = with_dtype_for_close(other);
@@ -79,11 +66,9 @@ bool equal(const Tensor& input, const Tensor& other) {
 
 // nan gives way; of equal numbers the first is taken, with all of the gradient.
 Tensor fmax(const Tensor& input, const Tensor& other) {
-  check_shapes("fmax", input, other);
   return where(bitwise_or(ge(input, other), isnan(other)), input, other);
 }
 Tensor fmin(const Tensor& input, const Tensor& other) {
-  check_shapes("fmin", input, other);
   return where(bitwise_or(le(input, other), isnan(other)), input, other);
 }
 

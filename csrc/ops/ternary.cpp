@@ -1,5 +1,5 @@
 // Elementwise ops of three or four operands: clamp, lerp, addcmul and what is made of it, sums with a factor, addcdiv.
-#include <limits>
+#include <cmath>
 #include <stdexcept>
 
 #include "ops/in_place.h"
@@ -39,29 +39,25 @@ void clamp_vjp(Backward& b) {
   if (b.needs(1)) b.set(1, ops::where(ops::bitwise_and(ops::lt(low, high), ops::lt(x, low)), b.g, zero));
   if (b.needs(2)) b.set(2, ops::where(ops::bitwise_or(ops::gt(x, high), ops::lt(high, low)), b.g, zero));
 }
-constexpr Op clamp_op(const char* name) {
-  constexpr unsigned all = kSaveA | kSaveB | kSaveC;
-  return elementwise_op<kernel_of_all<&KernelTable::clamp>>(name, infer_all, clamp_vjp, all, all, all);
-}
-constexpr Op kClamp = clamp_op("clamp"), kClampMin = clamp_op("clamp_min"), kClampMax = clamp_op("clamp_max");
+constexpr unsigned kSaveAll = kSaveA | kSaveB | kSaveC;
+constexpr Op kClamp =
+    elementwise_op<kernel_of_all<&KernelTable::clamp>>("clamp", infer_all, clamp_vjp, kSaveAll, kSaveAll, kSaveAll);
 
-// The bound that bounds nothing.
-Tensor no_bound(DType t, bool upper) {
-  if (is_float(t)) return Tensor::scalar(upper ? HUGE_VAL : -HUGE_VAL, t);
-  return dispatch(t, [&]<class T>(T) {
-    return Tensor::scalar(
-        static_cast<int64_t>(upper ? std::numeric_limits<T>::max() : std::numeric_limits<T>::lowest()), t);
-  });
-}
 // `into`: the tensor to write to, or null for a new one.
 Tensor run(const Op& op, const Tensor* into, std::initializer_list<Tensor> in) {
   return into ? write_into(*into, op, in) : execute(op, in);
 }
+Tensor result(const Op& op, const Tensor* into, const Tensor& y) { return into ? write_into(*into, op.name, y) : y; }
 
-Tensor clamped(const Op& op, const Tensor* into, const Tensor& x, const Tensor& min, const Tensor& max) {
-  if (!min && !max) throw std::invalid_argument(std::string(op.name) + ": at least one of min and max must be given");
-  const DType t = in_domain(op.name, Domain::NUMERIC, common_dtype(x, min ? min : max, max ? max : min));
-  return run(op, into, {cast(x, t), min ? cast(min, t) : no_bound(t, false), max ? cast(max, t) : no_bound(t, true)});
+Tensor clamped(const Tensor* into, const Tensor& x, const Tensor& min, const Tensor& max) {
+  if (!min && !max) throw std::invalid_argument("clamp: at least one of min and max must be given");
+  const DType t = in_domain("clamp", Domain::NUMERIC, common_dtype(x, min ? min : max, max ? max : min));
+  if (is_integral(t)) {  // no kernel of their own
+    const Tensor raised = min ? ops::maximum(x, min) : x;
+    return result(kClamp, into, max ? ops::minimum(raised, max) : raised);
+  }
+  const auto bound = [&](const Tensor& b, double none) { return b ? cast(b, t) : Tensor::scalar(none, t); };
+  return run(kClamp, into, {cast(x, t), bound(min, -HUGE_VAL), bound(max, HUGE_VAL)});
 }
 
 // lerp(a, b, weight) = a + weight (b - a)
@@ -86,42 +82,40 @@ void addcmul_vjp(Backward& b) {
   if (b.needs(1)) b.set(1, ops::mul(b.g, ops::mul(b.input(3), b.input(2))));
   if (b.needs(2)) b.set(2, ops::mul(b.g, ops::mul(b.input(3), b.input(1))));
 }
-constexpr Op addcmul_op(const char* name) {
-  return elementwise_op<kernel_of_all<&KernelTable::addcmul>>(name, infer_all, addcmul_vjp, 0, kSaveC | kSaveD,
-                                                              kSaveB | kSaveD);
-}
-constexpr Op kAddcmul = addcmul_op("addcmul"), kAddcdiv = addcmul_op("addcdiv"), kAdd = addcmul_op("add"),
-             kSub = addcmul_op("sub");
+constexpr Op kAddcmul = elementwise_op<kernel_of_all<&KernelTable::addcmul>>("addcmul", infer_all, addcmul_vjp, 0,
+                                                                             kSaveC | kSaveD, kSaveB | kSaveD);
 
 // A factor given beside tensors of dtype t.
-Tensor factor(const char* op, const char* argument, const Tensor& value, DType t) {
+Tensor factor(const std::string& argument, const Tensor& value, DType t) {
   if (!value || value.rank() != 0) {
-    throw std::invalid_argument(std::string(op) + ": " + argument + " must be a number, got " +
-                                (value ? describe(value) : "None"));
+    throw std::invalid_argument(argument + " must be a number, got " + (value ? describe(value) : "None"));
   }
   if (is_integral(t) && is_float(value.dtype())) {
-    throw std::invalid_argument(std::string(op) + ": " + argument + " must be an integer for tensors of dtype " +
-                                name(t));
+    throw std::invalid_argument(argument + " must be an integer for tensors of dtype " + name(t));
   }
   return cast(value.detach(), t);
 }
-Tensor with_product(const Op& op, const Tensor* into, const Tensor& a, const Tensor& b, const Tensor& c,
-                    const Tensor& value) {
-  const DType t = in_domain(op.name, Domain::NUMERIC, common_dtype(a, b, c));
-  return run(op, into, {cast(a, t), cast(b, t), cast(c, t), factor(op.name, "value", value, t)});
+Tensor sum_with_product(const Tensor* into, DType t, const Tensor& a, const Tensor& b, const Tensor& c,
+                        const Tensor& value) {
+  if (t == DType::Bool) throw std::invalid_argument("not defined for bool tensors; convert with .to(dtype) first");
+  if (is_integral(t)) return result(kAddcmul, into, ops::add(a, ops::mul(ops::mul(value, b), c)));
+  return run(kAddcmul, into, {cast(a, t), cast(b, t), cast(c, t), value});
+}
+Tensor with_product(const Tensor* into, const Tensor& a, const Tensor& b, const Tensor& c, const Tensor& value) {
+  const DType t = common_dtype(a, b, c);
+  return sum_with_product(into, t, a, b, c, factor("value", value, t));
 }
 Tensor with_quotient(const Tensor* into, const Tensor& a, const Tensor& b, const Tensor& c, const Tensor& value) {
   if (is_integral(b.dtype()) && is_integral(c.dtype())) {
-    throw std::invalid_argument("addcdiv: integers are not divided, got " + describe(b) + " and " + describe(c) +
+    throw std::invalid_argument("integers are not divided, got " + describe(b) + " and " + describe(c) +
                                 "; convert with .float() first");
   }
-  return with_product(kAddcdiv, into, a, ops::div(b, c), Tensor::number(int64_t{1}), value);
+  return with_product(into, a, ops::div(b, c), Tensor::number(int64_t{1}), value);
 }
 // a + sign alpha b
-Tensor with_factor(const Op& op, double sign, const Tensor* into, const Tensor& a, const Tensor& b,
-                   const Tensor& alpha) {
-  const DType t = in_domain(op.name, Domain::NUMERIC, result_type(a, b));
-  return run(op, into, {cast(a, t), cast(b, t), factor(op.name, "alpha", alpha, t), Tensor::scalar(sign, t)});
+Tensor with_factor(int64_t sign, const Tensor* into, const Tensor& a, const Tensor& b, const Tensor& alpha) {
+  const DType t = result_type(a, b);
+  return sum_with_product(into, t, a, b, factor("alpha", alpha, t), Tensor::scalar(sign, t));
 }
 bool is_one(const Tensor& value) { return value && value->wrapped_number && value.item_double() == 1; }
 
@@ -129,21 +123,21 @@ bool is_one(const Tensor& value) { return value && value->wrapped_number && valu
 
 namespace ops {
 
-Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) { return clamped(kClamp, nullptr, x, min, max); }
-Tensor clamp_(Tensor x, const Tensor& min, const Tensor& max) { return clamped(kClamp, &x, x, min, max); }
-Tensor clamp_min(const Tensor& x, const Tensor& min) { return clamped(kClampMin, nullptr, x, min, {}); }
-Tensor clamp_min_(Tensor x, const Tensor& min) { return clamped(kClampMin, &x, x, min, {}); }
-Tensor clamp_max(const Tensor& x, const Tensor& max) { return clamped(kClampMax, nullptr, x, {}, max); }
-Tensor clamp_max_(Tensor x, const Tensor& max) { return clamped(kClampMax, &x, x, {}, max); }
+Tensor clamp(const Tensor& x, const Tensor& min, const Tensor& max) { return clamped(nullptr, x, min, max); }
+Tensor clamp_(Tensor x, const Tensor& min, const Tensor& max) { return clamped(&x, x, min, max); }
+Tensor clamp_min(const Tensor& x, const Tensor& min) { return clamped(nullptr, x, min, {}); }
+Tensor clamp_min_(Tensor x, const Tensor& min) { return clamped(&x, x, min, {}); }
+Tensor clamp_max(const Tensor& x, const Tensor& max) { return clamped(nullptr, x, {}, max); }
+Tensor clamp_max_(Tensor x, const Tensor& max) { return clamped(&x, x, {}, max); }
 
 Tensor lerp(const Tensor& x, const Tensor& end, const Tensor& weight) { return interpolated(nullptr, x, end, weight); }
 Tensor lerp_(Tensor x, const Tensor& end, const Tensor& weight) { return interpolated(&x, x, end, weight); }
 
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& value) {
-  return with_product(kAddcmul, nullptr, x, a, b, value);
+  return with_product(nullptr, x, a, b, value);
 }
 Tensor addcmul_(Tensor x, const Tensor& a, const Tensor& b, const Tensor& value) {
-  return with_product(kAddcmul, &x, x, a, b, value);
+  return with_product(&x, x, a, b, value);
 }
 Tensor addcdiv(const Tensor& x, const Tensor& a, const Tensor& b, const Tensor& value) {
   return with_quotient(nullptr, x, a, b, value);
@@ -153,16 +147,16 @@ Tensor addcdiv_(Tensor x, const Tensor& a, const Tensor& b, const Tensor& value)
 }
 
 Tensor add_with(const Tensor& a, const Tensor& b, const Tensor& alpha) {
-  return is_one(alpha) ? add(a, b) : with_factor(kAdd, 1, nullptr, a, b, alpha);
+  return is_one(alpha) ? add(a, b) : with_factor(1, nullptr, a, b, alpha);
 }
 Tensor add_with_(Tensor a, const Tensor& b, const Tensor& alpha) {
-  return is_one(alpha) ? add_(a, b) : with_factor(kAdd, 1, &a, a, b, alpha);
+  return is_one(alpha) ? add_(a, b) : with_factor(1, &a, a, b, alpha);
 }
 Tensor sub_with(const Tensor& a, const Tensor& b, const Tensor& alpha) {
-  return is_one(alpha) ? sub(a, b) : with_factor(kSub, -1, nullptr, a, b, alpha);
+  return is_one(alpha) ? sub(a, b) : with_factor(-1, nullptr, a, b, alpha);
 }
 Tensor sub_with_(Tensor a, const Tensor& b, const Tensor& alpha) {
-  return is_one(alpha) ? sub_(a, b) : with_factor(kSub, -1, &a, a, b, alpha);
+  return is_one(alpha) ? sub_(a, b) : with_factor(-1, &a, a, b, alpha);
 }
 
 }  // namespace ops
