@@ -24,7 +24,7 @@ from typing import Any, SupportsIndex, TypeAlias, overload
 import numpy
 from typing_extensions import Self
 
-from ._values_indices import Extremes, ValuesIndices
+from ._values_indices import ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
@@ -44,34 +44,21 @@ def by_name(names_by_type):
 PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
-        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index "
-        "gather.index matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step "
-        "pos_weight x1 x2 fweights aweights weights boundaries sorter sorted_sequence",
+        "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
+        "isclose.other allclose.other equal.other end tensor1 tensor2 matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step",
         "Sequence[Tensor]": "tensors params grads",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
-        "_Operand": "other value src fill_value start end step where.input",
+        "_Operand": "alpha lerp.weight lerp_.weight min max other value src fill_value start end step where.input",
         "_Size": "shape dims size args",
-        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim any.dim "
-        "all.dim var_mean.dim std_mean.dim norm.dim logsumexp.dim nansum.dim nanmean.dim "
-        "count_nonzero.dim",
-        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
-<<<<<<< HEAD
-        "_profile_range.start ignore_index multi_margin_loss.p k bins minlength",
-        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val "
-        "max_val label_smoothing margin threshold.threshold threshold.value histc.min histc.max",
-=======
-        "_profile_range.start ignore_index multi_margin_loss.p",
-        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope alpha min_val max_val "
-        "label_smoothing margin beta delta threshold.threshold threshold.value",
->>>>>>> 63881f7 (smooth_l1 and huber in one pass, and the layers of all activations and losses)
+        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
+        "int": "decimals run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
+        "_profile_range.start",
+        "float": "rtol atol logit.eps seconds p from_ to mean std eps linspace.start linspace.end",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
-        "keep_grads inplace descending stable largest sorted return_inverse return_counts "
-        "out_int32 right",
-        "str": "root reduction activation _profile_range.name compute_mode side",
-        "float | str": "norm.p",
+        "bool": "equal_nan keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads",
+        "str": "rounding_mode root reduction activation _profile_range.name",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
@@ -89,34 +76,16 @@ PARAMETERS = by_name(
         "Any": "data __array__.dtype __new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object",
     }
 )
-# Of products, views, parts and joins.
-PARAMETERS |= by_name(
-    {
-        "Tensor": "mat mat1 mat2 vec vec1 vec2 batch1 batch2 dot.tensor split.tensor tensordot.a tensordot.b "
-        "inner.other kron.other reshape_as.other vdot.other others",
-        "Tensor | Sequence[Tensor]": "broadcast_tensors.tensors meshgrid.tensors atleast_1d.input atleast_2d.input "
-        "atleast_3d.input",
-        "Tensor | int": "repeats",
-        "float": "beta alpha",
-        "int": "axis0 axis1 dim1 dim2 offset diagonal row col k length chunks output_size narrow.start",
-        "_Size": "source destination sizes shifts repeat.repeats",
-        "Sequence[int]": "split_sizes",
-        "int | Sequence[int]": "split_size_or_sections",
-        "int | Sequence[int] | Tensor": "indices_or_sections",
-        "int | tuple[Sequence[int], Sequence[int]] | Sequence[Sequence[int]]": "tensordot.dims",
-        "str": "indexing",
-        "Any": "einsum.args",
-    }
-)
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
 RETURNS = by_name(
     {
         "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__",
         "tuple[list[Tensor], list[Tensor]]": "_with_gradients",
-        "bool": "_set_grad_enabled _same_objects is_contiguous is_floating_point __bool__ __contains__",
+        "bool": "equal allclose _set_grad_enabled _same_objects is_contiguous is_floating_point __bool__ __contains__",
         "float": "__float__",
         "str": "__repr__",
         "int | float": "item",
+        "tuple[Tensor, Tensor]": "__divmod__ __rdivmod__",
         "None": "backward __setitem__ sgd_step_ adam_step_",
         "_Array": "numpy __array__",
         "dtype": "get_default_dtype",
@@ -131,14 +100,8 @@ RETURNS = by_name(
         "tuple[float, float, list[tuple[float, float]]]": "_measure_peak",
     }
 )
-RETURNS |= dict.fromkeys(("sort", "topk", "kthvalue", "cummax", "cummin"), "ValuesIndices") | {"aminmax": "Extremes"}
-RETURNS |= dict.fromkeys(("var_mean", "std_mean"), "tuple[Tensor, Tensor]")
-RETURNS |= dict.fromkeys(("unique", "unique_consecutive"), "Tensor | tuple[Tensor, ...]")
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
 RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
-PARTS = ("split", "split_with_sizes", "chunk", "tensor_split", "unbind", "broadcast_tensors", "meshgrid")
-RETURNS |= dict.fromkeys(PARTS, "tuple[Tensor, ...]")
-RETURNS |= dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "Any")
 ATTRIBUTES = by_name(
     {
         "int": "ndim itemsize nbytes _version instructions done",
@@ -153,10 +116,7 @@ ATTRIBUTES = by_name(
 )
 EXTREME = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
 EXTREME |= {"dim: Tensor": "Tensor", "*, other: Tensor": "Tensor"}
-MEDIAN = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
 OVERLOADS = {
-    "median": MEDIAN,
-    "nanmedian": MEDIAN,
     "max": EXTREME,
     "min": EXTREME,
     "size": {"dim: None = None": "Size", "dim: int": "int"},
@@ -237,7 +197,9 @@ def function_lines(name, function, indent=""):
     """A function or method, with its overloads."""
     node, doc = signature(name, function)
     said = ast.unparse(node.returns) if node.returns else "object"
-    in_place = re.fullmatch(r"__i(add|sub|mul|truediv)__|[a-z]\w*_", name) if indent else None
+    in_place = (
+        re.fullmatch(r"__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__|[a-z]\w*_", name) if indent else None
+    )
     result = RETURNS.get(name) or ("Self" if in_place else "Tensor" if said == "object" else said)
     if name not in OVERLOADS:
         return definition(name, parameters(name, node.args), result, "" if name.startswith("__") else doc, indent)

@@ -56,6 +56,18 @@ FUNCTIONS = {
     "softplus": (softplus, 2, 2),
     "sin": (np.sin, 2, 2),
     "cos": (np.cos, 2, 2),
+    "exp2": (np.exp2, 2, 2),
+    "log2": (np.log2, 2.5, 2.5),
+    "log10": (np.log10, 2, 2.5),
+    "tan": (np.tan, 1, 2.5),
+    "asin": (np.arcsin, 1, 3),
+    "acos": (np.arccos, 1, 3),
+    "atan": (np.arctan, 1, 2),
+    "sinh": (np.sinh, 1, 3),
+    "cosh": (np.cosh, 1, 3),
+    "asinh": (np.arcsinh, 1, 2.5),
+    "acosh": (np.arccosh, 1, 2.5),
+    "atanh": (np.arctanh, 1, 2.5),
     "erf": (own("erf"), 2, 2),
     "gelu": (own("gelu"), 2.5, 2.5),
     "gelu_tanh": (gelu_tanh, 2.5, 2),
@@ -93,6 +105,18 @@ SPECIALS = {
     "softplus": [(INF, INF), (-INF, 0.0), (1e4, 1e4), (-1e4, 0.0)],
     "sin": [(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (1e-42, 1e-42)],
     "cos": [(0.0, 1), (-0.0, 1), (INF, NAN), (-INF, NAN), (1e-42, 1)],
+    "exp2": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0.0), (1e4, INF), (-1e4, 0.0), (10.0, 1024), (-3.0, 0.125)],
+    "log2": [(0.0, -INF), (-0.0, -INF), (1.0, 0.0), (INF, INF), (-1.0, NAN), (8.0, 3), (0.25, -2)],
+    "log10": [(0.0, -INF), (-0.0, -INF), (1.0, 0.0), (INF, INF), (-1.0, NAN)],
+    "tan": [(0.0, 0.0), (-0.0, -0.0), (INF, NAN), (-INF, NAN), (1e-42, 1e-42)],
+    "asin": [(0.0, 0.0), (-0.0, -0.0), (1.0, np.pi / 2), (-1.0, -np.pi / 2), (2.0, NAN), (INF, NAN), (1e-42, 1e-42)],
+    "acos": [(1.0, 0.0), (0.0, np.pi / 2), (-0.0, np.pi / 2), (-1.0, np.pi), (-2.0, NAN), (INF, NAN)],
+    "atan": [(0.0, 0.0), (-0.0, -0.0), (INF, np.pi / 2), (-INF, -np.pi / 2), (1.0, np.pi / 4), (1e-42, 1e-42)],
+    "sinh": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1e4, INF), (-1e4, -INF), (1e-42, 1e-42)],
+    "cosh": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, INF), (1e4, INF)],
+    "asinh": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -INF), (1e-42, 1e-42)],
+    "acosh": [(1.0, 0.0), (INF, INF), (0.5, NAN), (-INF, NAN), (-3.0, NAN)],
+    "atanh": [(0.0, 0.0), (-0.0, -0.0), (1.0, INF), (-1.0, -INF), (2.0, NAN), (INF, NAN), (1e-42, 1e-42)],
     "erf": [(0.0, 0.0), (-0.0, -0.0), (INF, 1), (-INF, -1), (1e4, 1), (-1e4, -1)],
     "gelu": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -0.0), (1e4, 1e4), (-1e4, -0.0)],
     "gelu_tanh": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -0.0), (1e4, 1e4), (-1e4, -0.0)],
@@ -179,7 +203,7 @@ def sample_float64(name, count=200_000):
         x = x[np.abs(x) < 1e4]
     else:
         x, truth = float64_inputs(count), FUNCTIONS[name][0]
-    if name in ("sin", "cos"):
+    if name in ("sin", "cos", "tan"):
         x = x[np.abs(x) < 1e15]
     with np.errstate(all="ignore"):
         error = ulps(getattr(tg, name)(tg.from_numpy(x)).numpy(), truth(x.astype(np.longdouble)))
