@@ -1,5 +1,7 @@
 """Printed tensors: PyTorch's digits, widths, line breaks and suffixes."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,73 @@ def test_tensors_print_as_in_pytorch(array):
         return [form.replace("tapegrad.", "torch.") for form in forms]
 
     assert texts(tg) == texts(torch)
+
+
+def random_array(rs):
+    """Of any shape, dtype and scale, nan and infinities among the values."""
+    shape = tuple(int(n) for n in rs.choice([0, 1, 2, 3, 5, 7, 8, 12, 40, 300, 1001], rs.randint(0, 5)))
+    while np.prod(shape, dtype=float) > 20_000:
+        shape = shape[1:]
+    odd = [0, 1, -1, 2.5, 1e-5, 1e9, np.nan, np.inf, -np.inf, 100, 1e4]
+    values = [
+        lambda: rs.standard_normal(shape),
+        lambda: rs.standard_normal(shape) * 10.0 ** rs.randint(-12, 14),
+        lambda: rs.standard_normal(shape) * 10.0 ** rs.randint(-6, 10, shape),
+        lambda: rs.randint(0, 200, shape),
+        lambda: rs.choice(odd, shape),
+        lambda: rs.choice([np.nan, np.inf, 0.0], shape),
+        lambda: np.zeros(shape),
+    ]
+    integers = [
+        lambda: rs.randint(-(10 ** rs.randint(0, 18)), 10 ** rs.randint(1, 18), shape),
+        lambda: rs.randint(0, 200, shape).astype(rs.choice(["u1", "i4"])),
+        lambda: rs.uniform(size=shape) < 0.5,
+    ]
+    if rs.uniform() < 0.3:
+        return np.asarray(integers[rs.randint(len(integers))]())
+    return np.asarray(values[rs.randint(len(values))]()).astype(rs.choice(["f4", "f8"]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_tensors_print_as_in_pytorch(seed):
+    torch = pytest.importorskip("torch")
+    rs = np.random.RandomState(seed)
+
+    def texts(lib, a):
+        t = lib.tensor(a)
+        forms = [repr(t), repr(t[::2]) if a.ndim else f"{t}"]
+        if a.dtype.kind == "f":
+            w = lib.tensor(a).requires_grad_()
+            forms += [repr(w), repr(w * 1), repr(w.reshape(1, -1)), repr(lib.nn.Parameter(t))]
+        # "tapegrad." is longer than "torch.": a dtype may go to the next line earlier
+        return [re.sub(r",\s+(dtype|grad_fn|requires)", r", \1", f.replace("tapegrad.", "torch.")) for f in forms]
+
+    for _ in range(40):
+        a = random_array(rs)
+        assert texts(tg, a) == texts(torch, a)
+
+
+def test_names_of_recorded_operations():
+    """Those of PyTorch, as far as one op of ours is one of theirs."""
+    torch = pytest.importorskip("torch")
+    for f in (
+        lambda T, x: x.reshape(4),
+        lambda T, x: x.view(4),
+        lambda T, x: x[0],
+        lambda T, x: x[:1],
+        lambda T, x: x[T.tensor([0])],
+        lambda T, x: x.index_add(0, T.tensor([0]), x[:1]),
+        lambda T, x: x.scatter_add(0, T.tensor([[0]]), x),
+        lambda T, x: x.gather(0, T.tensor([[0]])),
+        lambda T, x: x.to(T.float64),
+        lambda T, x: T.nn.functional.linear(x, x, x[0]),
+        lambda T, x: T.nn.functional.cross_entropy(x, T.tensor([0, 1])),
+        lambda T, x: x @ x,
+        lambda T, x: x.log_softmax(1),
+        lambda T, x: x.relu(),
+    ):
+        ours, theirs = (f(T, T.ones(2, 2, requires_grad=True)).grad_fn.name() for T in (tg, torch))
+        assert ours == theirs
 
 
 def test_printed_forms():

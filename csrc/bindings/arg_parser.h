@@ -104,6 +104,14 @@ PyMethodDef function(const char* doc) {
   return {Row::name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::function)),
           METH_FASTCALL | METH_KEYWORDS, Bound<Row>::parameters().docstring(Row::name, doc, false)};
 }
+// The definition of a method of the tensor type.
+template <class Row>
+PyMethodDef define(const char* doc, const char* name = Row::name) {
+  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
+                             // lock
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
+          METH_FASTCALL | METH_KEYWORDS, doc};
+}
 void add_functions(pybind11::module_& m, std::vector<PyMethodDef> functions);
 
 }  // namespace tg

@@ -12,6 +12,7 @@ void create_size_type(pybind11::module_& m);
 void create_module_base(pybind11::module_& m);
 void bind_optim(pybind11::module_& m);
 void bind_create(pybind11::module_& m);
+void bind_random(pybind11::module_& m);
 void bind_tape(pybind11::module_& m);
 void bind_program(pybind11::module_& m);
 void bind_epoch(pybind11::module_& m);

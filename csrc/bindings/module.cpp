@@ -4,6 +4,7 @@
 #include "bindings/bind_ops.h"
 #include "bindings/bindings.h"
 #include "bindings/convert.h"
+#include "bindings/dlpack.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_interop.h"
 #include "kernels/dispatch.h"
@@ -84,7 +85,9 @@ PYBIND11_MODULE(_core, m) {
   tg::create_tensor_type(m);
   tg::bind_op_functions(m);
   tg::bind_numpy(m);
+  tg::bind_dlpack(m);
   tg::bind_create(m);
+  tg::bind_random(m);
   tg::bind_tape(m);
   tg::bind_optim(m);
   tg::bind_program(m);

@@ -77,8 +77,13 @@ Tensor tensor_from_numpy(py::handle object) {
   auto* data = const_cast<void*>(a.data());
   const bool read_only = !a.writeable();
   const size_t bytes = a.size() ? static_cast<size_t>(extent * a.itemsize()) : 0;
+  return borrow_memory(data, bytes, read_only, shape, strides, dtype, std::move(a));
+}
+
+Tensor borrow_memory(void* data, size_t bytes, bool read_only, const Dims& shape, const Dims& strides, DType dtype,
+                     py::object owner) {
   Ref<TensorImpl> t(new TensorImpl(shape, strides, dtype));
-  t->storage = Storage::borrow(data, bytes, read_only, a.release().ptr(), release_object);
+  t->storage = Storage::borrow(data, bytes, read_only, owner.release().ptr(), release_object);
   t->data = t->storage->data;
   return Tensor(std::move(t));
 }
@@ -189,8 +194,9 @@ struct from_numpy {
 };
 
 struct tensor {
-  static constexpr const char *name = "tensor", *params = "data, *, dtype=None, requires_grad=False";
-  static Tensor run(const py::object& data, ops::MaybeDType dtype, bool requires_grad) {
+  static constexpr const char *name = "tensor", *params = "data, *, dtype=None, device=None, requires_grad=False";
+  static Tensor run(const py::object& data, ops::MaybeDType dtype, const py::object& device, bool requires_grad) {
+    check_device(name, device.ptr());
     const GradMode off(false);
     Tensor t = tensor_from_data(data, dtype);
     if (requires_grad && !is_float(t.dtype())) {
@@ -202,11 +208,20 @@ struct tensor {
   static constexpr auto fn = &run;
 };
 
+struct operand {
+  static constexpr const char *name = "_operand", *params = "value";
+  static Tensor run(const py::object& value) {
+    return is_operand(value.ptr()) ? to_operand(value.ptr()) : tensor_from_data(value, {});
+  }
+  static constexpr auto fn = &run;
+};
+
 }  // namespace
 
 void bind_numpy(py::module_& m) {
   add_functions(m, {function<from_numpy>("A tensor that shares the array's memory and holds it. Copies only arrays "
                                          "with negative strides, foreign byte order or misaligned data."),
+                    function<operand>("What an operator makes of its other operand."),
                     function<tensor>("A new tensor that copies numbers, nested sequences, arrays or tensors. Python "
                                      "floats become the default float dtype, Python ints int64.")});
 }

@@ -2,8 +2,6 @@
 #include "bindings/tensor_members.h"
 
 #include "bindings/arg_parser.h"
-#include "bindings/numpy_interop.h"
-#include "bindings/used_objects.h"
 #include "tape/recorder.h"
 
 namespace py = pybind11;
@@ -66,45 +64,24 @@ struct stride_method {
   }
   static constexpr auto fn = &run;
 };
-struct item_method {
-  static constexpr const char *name = "item", *params = "self";
-  static py::object run(const Tensor& t) {
-    if (t.numel() != 1) {
-      throw std::invalid_argument("item: only a tensor of one element has an item, got shape " + to_string(t.shape()));
-    }
-    refuse_reading(t, "item()");
-    if (t.dtype() == DType::Bool) return py::bool_(t.item_int64() != 0);
-    if (is_float(t.dtype())) return py::float_(t.item_double());
-    return py::int_(t.item_int64());
-  }
+struct is_signed_method {
+  static constexpr const char *name = "is_signed", *params = "self";
+  static bool run(const Tensor& t) { return t.dtype() != DType::Bool && t.dtype() != DType::UInt8; }
   static constexpr auto fn = &run;
 };
-struct numpy_method {
-  static constexpr const char *name = "numpy", *params = "self";
-  static py::object run(const Tensor& t) {
-    if (t.requires_grad()) {
-      throw std::runtime_error(
-          "numpy: a tensor that requires grad shares its memory only once detached; use "
-          "t.detach().numpy()");
-    }
-    return numpy_from_tensor(t);
-  }
+struct is_complex_method {
+  static constexpr const char *name = "is_complex", *params = "self";
+  static bool run(const Tensor&) { return false; }
   static constexpr auto fn = &run;
 };
-struct tolist_method {
-  static constexpr const char *name = "tolist", *params = "self";
-  static py::object run(const Tensor& t) { return nested_from_tensor(t.detach()); }
+struct is_same_size_method {
+  static constexpr const char *name = "is_same_size", *params = "self, other";
+  static bool run(const Tensor& t, const Tensor& other) { return t.shape() == other.shape(); }
   static constexpr auto fn = &run;
 };
-struct array_method {
-  static constexpr const char *name = "__array__", *params = "self, dtype=None, copy=None";
-  static py::object run(const Tensor& t, const py::object& dtype, const py::object& copy) {
-    const py::object a = numpy_from_tensor(t.requires_grad() ? t.detach() : t);
-    const auto numpy = py::module_::import("numpy");
-    if (!dtype.is_none() && !py::object(a.attr("dtype")).equal(py::object(numpy.attr("dtype")(dtype))))
-      return a.attr("astype")(dtype);
-    return !copy.is_none() && py::cast<bool>(copy) ? a.attr("copy")() : a;
-  }
+struct get_device_method {
+  static constexpr const char *name = "get_device", *params = "self";
+  static int64_t run(const Tensor&) { return -1; }
   static constexpr auto fn = &run;
 };
 struct detach_method {
@@ -146,38 +123,6 @@ struct backward_method {
   }
   static constexpr auto fn = &run;
 };
-struct to_method {
-  static constexpr const char *name = "to", *params = "self, dtype";
-  static Tensor run(const Tensor& t, const py::object& dtype) {
-    return ops::to(t, is_tensor(dtype.ptr()) ? unwrap(dtype.ptr()).dtype() : to_dtype(dtype.ptr()));
-  }
-  static constexpr auto fn = &run;
-};
-template <DType T>
-struct cast_method {
-  static constexpr const char *name = T == DType::Float32   ? "float"
-                                      : T == DType::Float64 ? "double"
-                                      : T == DType::Int64   ? "long"
-                                      : T == DType::Int32   ? "int"
-                                                            : "bool",
-                              *params = "self";
-  static Tensor run(const Tensor& t) { return ops::to(t, T); }
-  static constexpr auto fn = &run;
-};
-struct uniform_method {
-  static constexpr const char *name = "uniform_", *params = "self, from_=0.0, to=1.0, *, generator=None";
-  static Tensor run(const Tensor& t, double low, double high, const py::object& generator) {
-    return ops::uniform_(t, low, high, use_generator(generator));
-  }
-  static constexpr auto fn = &run;
-};
-struct normal_method {
-  static constexpr const char *name = "normal_", *params = "self, mean=0.0, std=1.0, *, generator=None";
-  static Tensor run(const Tensor& t, double mean, double std, const py::object& generator) {
-    return ops::normal_(t, mean, std, use_generator(generator));
-  }
-  static constexpr auto fn = &run;
-};
 struct where_method {
   static constexpr const char *name = "where", *params = "self, condition, other";
   static Tensor run(const Tensor& t, const Tensor& condition, const Tensor& other) {
@@ -185,14 +130,6 @@ struct where_method {
   }
   static constexpr auto fn = &run;
 };
-
-template <class Row>
-PyMethodDef define(const char* doc, const char* name = Row::name) {
-  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
-                             // lock
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
-          METH_FASTCALL | METH_KEYWORDS, doc};
-}
 
 // Attributes
 using Getter = PyObject* (*)(const Tensor&);
@@ -224,6 +161,15 @@ PyObject* get_matrix_transposed(const Tensor& t) {
   if (t.rank() < 2) throw std::runtime_error("mT: expected at least 2 dimensions, got " + describe(t));
   return wrap(ops::transpose(t, -2, -1));
 }
+PyObject* get_adjoint(const Tensor& t) {
+  if (t.rank() != 2) throw std::runtime_error("H: expected 2 dimensions, got " + describe(t));
+  return wrap(ops::transpose(t, 0, 1));
+}
+PyObject* get_device(const Tensor&) {
+  static PyObject* const cpu = py::module_::import("tapegrad._device").attr("device")("cpu").release().ptr();
+  return Py_NewRef(cpu);
+}
+PyObject* get_false(const Tensor&) { return Py_NewRef(Py_False); }
 PyObject* get_version(const Tensor& t) { return PyLong_FromUnsignedLong(t->storage->version); }
 PyObject* get_itemsize(const Tensor& t) { return PyLong_FromSize_t(itemsize(t.dtype())); }
 PyObject* get_nbytes(const Tensor& t) {
@@ -289,6 +235,7 @@ int set_data(PyObject* self, PyObject* value, void*) {
 std::vector<PyMethodDef> tensor_methods() {
   return {
       define<dim_method>("Number of dimensions."),
+      define<dim_method>("Number of dimensions.", "ndimension"),
       define<numel_method>("Number of elements."),
       define<numel_method>("Number of elements.", "nelement"),
       define<element_size_method>("Bytes of one element."),
@@ -296,27 +243,17 @@ std::vector<PyMethodDef> tensor_methods() {
       define<storage_offset_method>("Offset of the first element in its storage, in elements."),
       define<is_contiguous_method>("True where the elements lie in memory in row-major order without gaps."),
       define<is_floating_point_method>("True for float32 and float64."),
+      define<is_complex_method>("False."),
+      define<is_signed_method>("False for bool and uint8."),
+      define<is_same_size_method>("True where the other tensor has the same shape."),
+      define<get_device_method>("-1, PyTorch's number of the CPU."),
       define<size_method>("The shape, or the size of one dimension."),
       define<stride_method>("The strides in elements, or that of one dimension."),
-      define<item_method>("The one element as a Python number."),
-      define<numpy_method>("A NumPy array on the same memory; RuntimeError for a tensor that requires grad."),
-      define<tolist_method>("The elements as nested lists of Python numbers."),
-      define<array_method>("NumPy's array protocol: shares memory, outside the graph."),
       define<detach_method>("A tensor on the same memory, outside the graph."),
       define<requires_grad_method>("Sets whether operations on this leaf are recorded; returns it."),
       define<backward_method>("Adds the gradient of this tensor to the .grad of every leaf it was computed from.\n\n"
                               "gradient: of this tensor's shape; needed unless it has one element. retain_graph: keep "
                               "what the graph saved, for another call."),
-      define<to_method>("The tensor in another dtype (itself where it has that dtype already)."),
-      define<to_method>("The tensor in another dtype.", "type"),
-      define<to_method>("The tensor in the dtype of another one.", "type_as"),
-      define<cast_method<DType::Float32>>("Cast to float32."),
-      define<cast_method<DType::Float64>>("Cast to float64."),
-      define<cast_method<DType::Int64>>("Cast to int64."),
-      define<cast_method<DType::Int32>>("Cast to int32."),
-      define<cast_method<DType::Bool>>("Cast to bool: True where nonzero."),
-      define<uniform_method>("Fills the tensor with draws from [from_, to)."),
-      define<normal_method>("Fills the tensor with normal draws."),
       define<where_method>("This tensor where condition holds, other elsewhere."),
   };
 }
@@ -335,6 +272,10 @@ PyGetSetDef* tensor_getset() {
       {"data", get<get_data>, set_data, "A tensor on the same memory, outside the graph.", nullptr},
       {"T", get<get_transposed>, nullptr, "A view with all dimensions in reverse order.", nullptr},
       {"mT", get<get_matrix_transposed>, nullptr, "A view with the last two dimensions exchanged.", nullptr},
+      {"H", get<get_adjoint>, nullptr, "The transpose of a matrix.", nullptr},
+      {"device", get<get_device>, nullptr, "Where the elements are: device('cpu').", nullptr},
+      {"is_cuda", get<get_false>, nullptr, "False.", nullptr},
+      {"is_sparse", get<get_false>, nullptr, "False.", nullptr},
       {"_version", get<get_version>, nullptr, "Number of in-place writes to its storage.", nullptr},
       {},
   };

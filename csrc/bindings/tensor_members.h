@@ -7,6 +7,9 @@
 namespace tg {
 
 std::vector<PyMethodDef> tensor_methods();
+std::vector<PyMethodDef> conversion_methods();  // to Python, NumPy, DLPack, other dtypes
+std::vector<PyMethodDef> create_methods();      // new_zeros() and others
+std::vector<PyMethodDef> random_methods();      // fills
 PyGetSetDef* tensor_getset();
 
 Py_ssize_t tensor_length(PyObject* self);

@@ -4,6 +4,7 @@
 #include <structmember.h>
 
 #include "bindings/bind_ops.h"
+#include "bindings/buffer.h"
 #include "bindings/convert.h"
 #include "bindings/tensor_members.h"
 #include "tape/recorder.h"
@@ -204,6 +205,8 @@ PyType_Slot slots[] = {
     {Py_mp_subscript, reinterpret_cast<void*>(tensor_getitem)},
     {Py_mp_ass_subscript, reinterpret_cast<void*>(tensor_setitem)},
     {Py_sq_contains, reinterpret_cast<void*>(tensor_contains)},
+    {Py_bf_getbuffer, reinterpret_cast<void*>(tensor_get_buffer)},
+    {Py_bf_releasebuffer, reinterpret_cast<void*>(tensor_release_buffer)},
     {Py_tp_methods, nullptr},
     {Py_tp_getset, nullptr},
     {Py_tp_members, nullptr},
@@ -234,7 +237,9 @@ void create_tensor_type(py::module_& m) {
   static PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
                                   {}};
   static std::vector<PyMethodDef> methods = op_methods();
-  for (const PyMethodDef& d : tensor_methods()) methods.push_back(d);
+  for (const auto& more : {tensor_methods(), conversion_methods(), create_methods(), random_methods()}) {
+    methods.insert(methods.end(), more.begin(), more.end());
+  }
   methods.push_back({});
   set_slot(Py_tp_methods, methods.data());
   set_slot(Py_tp_getset, tensor_getset());
@@ -242,8 +247,6 @@ void create_tensor_type(py::module_& m) {
   PyType_Spec spec = {"tapegrad.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
   type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!type) throw py::error_already_set();
-  // NumPy leaves mixed arithmetic to the tensor.
-  py::handle(reinterpret_cast<PyObject*>(type)).attr("__array_ufunc__") = py::none();
   m.attr("Tensor") = py::handle(reinterpret_cast<PyObject*>(type));
 }
 

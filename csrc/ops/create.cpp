@@ -130,6 +130,12 @@ Tensor linspace(double start, double end, int64_t steps, DType dtype) {
   return execute(kLinspace, {}, a);
 }
 
+Tensor logspace(double start, double end, int64_t steps, double base, DType dtype) {
+  const DType computed = is_float(dtype) ? dtype : DType::Float64;
+  if (steps < 0) throw std::invalid_argument("logspace: steps must be >= 0, got " + std::to_string(steps));
+  return to(pow(Tensor::scalar(base, computed), linspace(start, end, steps, computed)), dtype);
+}
+
 Tensor eye(int64_t n, int64_t m, DType dtype) { return execute(kEye, {}, attrs_for({n, m}, dtype)); }
 
 }  // namespace ops

@@ -2,17 +2,12 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "ops/ops.h"
+#include "ops/draw.h"
 #include "ops/promotion.h"
 #include "ops/rows.h"
 
 namespace tg {
 namespace {
-
-// attrs.pointer: the generator, null for the default one; attrs.scalar or attrs.integer: the distribution's parameters.
-Generator& generator_of(const Call& c) {
-  return c.attrs.pointer ? *static_cast<Generator*>(const_cast<void*>(c.attrs.pointer)) : default_generator();
-}
 
 void run_uniform(const Call& c, std::span<Tensor> out) {
   const Tensor& t = out[0];
@@ -35,19 +30,6 @@ void run_randint(const Call& c, std::span<Tensor> out) {
 }
 void run_randperm(const Call& c, std::span<Tensor> out) {
   randperm(generator_of(c), out[0].data<int64_t>(), out[0].numel());
-}
-// What was there before has no part in the result.
-void forget_vjp(Backward&) {}
-// Fills a tensor with draws. Keeps the GIL: a fork from another Python thread must not find the generator locked.
-constexpr Op draw_op(const char* name, void (*run)(const Call&, std::span<Tensor>), void (*vjp)(Backward&) = nullptr) {
-  return {.name = name,
-          .run = run,
-          .vjp = vjp,
-          .in_place = true,
-          .keep_gil = true,
-          .overwrites = true,
-          .flops = no_flops,
-          .bytes = written_bytes};
 }
 constexpr Op kUniform = draw_op("uniform_", run_uniform, forget_vjp);
 constexpr Op kNormal = draw_op("normal_", run_normal, forget_vjp);
@@ -85,22 +67,18 @@ Tensor apply_dropout(const Tensor& x, const Tensor& key, const Attrs& attrs) {
   return execute(kDropout, {ops::contiguous(x), key}, attrs);
 }
 
-// Fills go straight into contiguous memory, or through a contiguous tensor.
-Tensor fill(const Op& op, Tensor self, const Attrs& attrs) {
-  if (self.contiguous()) {
-    execute_in_place(op, {self}, attrs);
-    return self;
-  }
-  const Tensor drawn = Tensor::empty(self.shape(), self.dtype());
-  execute_in_place(op, {drawn}, attrs);
-  return ops::copy_(self, drawn);
-}
-
 void check_float(const char* op, const Tensor& t) {
   if (!is_float(t.dtype())) fail_dtype(op, t, "has no float dtype; random reals need float32 or float64");
 }
 
 }  // namespace
+
+Tensor fill_by(const Op& op, Tensor self, const Attrs& attrs, const ops::TensorList& more) {
+  ops::TensorList in = {self.contiguous() ? self : Tensor::empty(self.shape(), self.dtype())};
+  in.insert(in.end(), more.begin(), more.end());
+  execute_in_place(op, in, attrs);
+  return self.contiguous() ? self : ops::copy_(self, in[0]);
+}
 
 namespace ops {
 
@@ -114,7 +92,7 @@ Tensor uniform_(Tensor self, double low, double high, Generator* generator) {
   attrs.scalar[0] = low;
   attrs.scalar[1] = high;
   attrs.pointer = generator;
-  return fill(kUniform, self, attrs);
+  return fill_by(kUniform, self, attrs);
 }
 
 Tensor normal_(Tensor self, double mean, double std, Generator* generator) {
@@ -124,7 +102,7 @@ Tensor normal_(Tensor self, double mean, double std, Generator* generator) {
   attrs.scalar[0] = mean;
   attrs.scalar[1] = std;
   attrs.pointer = generator;
-  return fill(kNormal, self, attrs);
+  return fill_by(kNormal, self, attrs);
 }
 
 Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator) {
@@ -136,15 +114,19 @@ Tensor randint_(Tensor self, int64_t low, int64_t high, Generator* generator) {
   attrs.integer[0] = low;
   attrs.integer[1] = high;
   attrs.pointer = generator;
-  if (self.dtype() == DType::Int64) return fill(kRandint, self, attrs);
-  return copy_(self, fill(kRandint, Tensor::empty(self.shape(), DType::Int64), attrs));
+  for (int64_t end : {low, high - 1}) {
+    if (is_float(self.dtype()) || Tensor::scalar(end, self.dtype()).item_int64() == end) continue;
+    throw std::invalid_argument("randint: " + std::to_string(end) + " does not fit in " + name(self.dtype()));
+  }
+  if (self.dtype() == DType::Int64) return fill_by(kRandint, self, attrs);
+  return copy_(self, fill_by(kRandint, Tensor::empty(self.shape(), DType::Int64), attrs));
 }
 
 Tensor randperm(int64_t n, Generator* generator) {
   if (n < 0) throw std::invalid_argument("randperm: n must be >= 0, got " + std::to_string(n));
   Attrs attrs;
   attrs.pointer = generator;
-  return fill(kRandperm, Tensor::empty({n}, DType::Int64), attrs);
+  return fill_by(kRandperm, Tensor::empty({n}, DType::Int64), attrs);
 }
 
 Tensor dropout(const Tensor& input, double p, bool training) {

@@ -1,7 +1,9 @@
 """tapegrad: trains MLPs on a CPU. A C++ reverse-mode autodiff engine under PyTorch's names."""
 
 from . import _repr as _repr  # gives the tensor type its printed form, format() and copy
+from . import _ufuncs as _ufuncs  # and NumPy's functions their meaning for tensors
 from . import autograd as autograd
+from . import cuda as cuda
 from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
@@ -9,9 +11,15 @@ from . import utils as utils
 from ._compile import compile as compile
 from ._core import *  # noqa: F403  (the tensor type, its dtypes, the generator and every op of ops.def)
 from ._core import __version__ as __version__
+from ._device import device as device
 from ._grad_mode import enable_grad as enable_grad
 from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
+from ._queries import as_tensor as as_tensor
+from ._queries import is_complex as is_complex
+from ._queries import is_floating_point as is_floating_point
+from ._queries import is_tensor as is_tensor
+from ._queries import numel as numel
 from ._threads import threads as threads
 from .fit import History as History
 from .fit import evaluate as evaluate

@@ -5,6 +5,16 @@ from math import isfinite
 from . import _core
 from ._core import Tensor
 
+# Ops that PyTorch makes of others, under the name of the last one.
+_PYTORCHS = {
+    "cross_entropy": "NllLossBackward0",
+    "linear": "AddmmBackward0",
+    "matmul": "MmBackward0",
+    "region_put_": "CopySlices",
+    "reshape": "ViewBackward0",
+    "to": "ToCopyBackward0",
+}
+
 
 class GradFn:
     """Names the recorded operation that made a tensor."""
@@ -16,8 +26,9 @@ class GradFn:
         self._sequence = sequence
 
     def name(self):
-        """PyTorch's style of name: the op in capitals, then Backward0."""
-        return "".join(part.capitalize() for part in self._name.split("_")) + "Backward0"
+        """PyTorch's name: as a rule the op in capitals, then Backward0."""
+        capitals = "".join(part.capitalize() for part in self._name.split("_"))
+        return _PYTORCHS.get(self._name, capitals + "Backward0")
 
     def __eq__(self, other):
         return isinstance(other, GradFn) and self._sequence == other._sequence
@@ -51,10 +62,10 @@ def _numbers(nested):
 
 
 def _formatter(numbers):
-    """A function from a number to its text: '1.' where all are whole, else four decimals or scientific notation."""
+    """(text of a number, its width): '1.' where all are whole, else four decimals or scientific notation."""
     if not isinstance(numbers[0], float):
         width = max(len(str(v)) for v in numbers)
-        return lambda v: str(v).rjust(width)
+        return (lambda v: str(v).rjust(width)), width
     measured = [v for v in numbers if v != 0 and isfinite(v)]  # neither 0 nor nan and inf count for the form
     low, high = min(map(abs, measured), default=1.0), max(map(abs, measured), default=1.0)
     whole = all(v.is_integer() for v in measured)
@@ -62,11 +73,14 @@ def _formatter(numbers):
     form = ".4e" if scientific else ".0f" if whole else ".4f"
     dot = "." if whole and not scientific else ""
     width = max((len(f"{v:{form}}{dot}") for v in measured), default=1)
-    return lambda v: (f"{v:{form}}{dot}" if isfinite(v) else str(v)).rjust(width)
+    return (lambda v: (f"{v:{form}}{dot}" if isfinite(v) else str(v)).rjust(width)), width
 
 
-def _layout(nested, text, indent):
-    """The text of nested lists: rows broken to fit the line, a blank line more for every dimension above."""
+def _layout(nested, text, width, indent):
+    """The text of nested lists: rows broken to fit the line, a blank line more for every dimension above.
+
+    width: of a number, as PyTorch counts it: 1 where all are 0, nan or infinite, whose rows then run over the line.
+    """
     if not isinstance(nested, list):
         return text(nested)
     depth, inner = 1, next((part for part in nested if part is not _DOTS), None)
@@ -74,10 +88,10 @@ def _layout(nested, text, indent):
         depth, inner = depth + 1, inner[0]
     new_line = "\n" * max(depth - 1, 1) + " " * (indent + 1)
     if depth > 1:
-        parts = [_DOTS if part is _DOTS else _layout(part, text, indent + 1) for part in nested]
+        parts = [_DOTS if part is _DOTS else _layout(part, text, width, indent + 1) for part in nested]
         return "[" + ("," + new_line).join(parts) + "]"
     parts = [" " + _DOTS if part is _DOTS else text(part) for part in nested]
-    per_line = max(1, (_LINE - indent) // (len(text(inner)) + 2))
+    per_line = max(1, (_LINE - indent) // (width + 2))
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
     return "[" + ("," + new_line).join(lines) + "]"
 
@@ -92,16 +106,18 @@ def tensor_repr(t):
             extras.append(f"size={tuple(t.shape)}")
     else:
         shown = _shown(values, values.size > _THRESHOLD)
-        out = prefix + _layout(shown, _formatter(_numbers(shown)), len(prefix))
+        out = prefix + _layout(shown, *_formatter(_numbers(shown)), len(prefix))
     if t.dtype is not default and (values.size == 0 or t.dtype not in (_core.int64, _core.bool)):
         extras.append(f"dtype={t.dtype!r}")
     if t.grad_fn is not None:
         extras.append(f"grad_fn={t.grad_fn!r}")
     elif t.requires_grad:
         extras.append("requires_grad=True")
+    column = len(out) - out.rfind("\n") + 1
     for extra in extras:  # on a line of its own where it does not fit
-        column = len(out) - out.rfind("\n") + 1
-        out += (",\n" + " " * len(prefix) if column + len(extra) + 2 > _LINE else ", ") + extra
+        fits = column + len(extra) + 2 <= _LINE
+        out += (", " if fits else ",\n" + " " * len(prefix)) + extra
+        column = column + len(extra) + 2 if fits else len(prefix) + len(extra)
     return out + ")"
 
 
@@ -116,29 +132,32 @@ def tensor_format(t, spec):
 
 def tensor_copy(t):
     """copy.copy of a tensor: a new tensor on the same memory."""
-    alias = t.detach()
-    return alias.requires_grad_(t.requires_grad) if t.is_leaf else t
+    return _core._make_subclass(type(t), t, t.requires_grad) if t.is_leaf else t
 
 
 def tensor_deepcopy(t, memo):
     """copy.deepcopy of a leaf tensor: values, class, requires_grad and grad."""
     if not t.is_leaf:
         raise RuntimeError("deepcopy: only leaf tensors can be copied with their graph; use t.detach().clone()")
-    values = t.detach().clone()
-    copied = values if type(t) is Tensor else _core._make_subclass(type(t), values)
-    copied.requires_grad_(t.requires_grad)
+    copied = _core._make_subclass(type(t), t.detach().clone(), t.requires_grad)
     if t.grad is not None:
         copied.grad = t.grad.detach().clone()
     memo[id(t)] = copied
     return copied
 
 
+def tensor_reversed(t):
+    """reversed() of a tensor: a copy with the rows in reverse order."""
+    return t[_core.arange(len(t) - 1, -1, -1)]
+
+
 def refuse_pickle(t, protocol):
     """Tensors are never pickled: loading a pickle runs code."""
-    raise TypeError("tensors are not pickled; save them with tapegrad.checkpoint.save (safetensors) or .numpy()")
+    raise TypeError("tensors are not pickled; save them with tg.save (safetensors), or as .numpy()")
 
 
 Tensor.__format__ = tensor_format
 Tensor.__copy__ = tensor_copy
 Tensor.__deepcopy__ = tensor_deepcopy
+Tensor.__reversed__ = tensor_reversed
 Tensor.__reduce_ex__ = refuse_pickle

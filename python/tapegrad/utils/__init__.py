@@ -1,5 +1,5 @@
-"""Helpers around training; `utils.data` feeds it."""
+"""Helpers around training: `utils.data` feeds it; `utils.dlpack` exchanges tensors with other libraries."""
 
-from . import data
+from . import data, dlpack
 
-__all__ = ["data"]
+__all__ = ["data", "dlpack"]
