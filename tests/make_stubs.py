@@ -19,11 +19,12 @@ HEADER = '''\
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, SupportsIndex, TypeAlias, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import numpy
 from typing_extensions import Self
 
+from ._device import device as _device
 from ._values_indices import ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
@@ -31,6 +32,7 @@ _dtype: TypeAlias = dtype
 _DType: TypeAlias = dtype | type[Any] | numpy.dtype[Any]
 _Array: TypeAlias = numpy.ndarray[Any, Any]
 _Operand: TypeAlias = Tensor | builtins.float | _Array | numpy.generic
+_Device: TypeAlias = str | _device
 _Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 _Index: TypeAlias = Tensor | _Array | SupportsIndex | slice | EllipsisType | Sequence[Any] | None
 '''
@@ -45,22 +47,28 @@ PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
         "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
-        "isclose.other allclose.other equal.other end tensor1 tensor2 matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step",
-        "Sequence[Tensor]": "tensors params grads",
+        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step take.index source mask "
+        "scatter_add.src scatter_add_.src take_along_dim.indices tensor is_same_size.other type_as.other "
+        "index_add.index index_add_.index index_copy.index index_copy_.index index_fill.index index_fill_.index "
+        "scatter.index scatter_.index scatter_add.index scatter_add_.index",
+        "Sequence[Tensor]": "tensors params grads indices",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
         "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
-        "_Operand": "alpha lerp.weight lerp_.weight min max other value src fill_value start end step where.input",
+        "_Operand": "other value values alpha src fill_value start end step where.input normal.mean normal.std "
+        "bernoulli_.p",
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
-        "int": "decimals run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
-        "_profile_range.start",
-        "float": "rtol atol logit.eps seconds p from_ to mean std eps linspace.start linspace.end",
+        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
+        "num_samples num_classes random_.from_ random_.to _profile_range.start",
+        "float": "seconds p lambd base from_ to mean std eps linspace.start linspace.end logspace.start logspace.end",
         "SupportsIndex": "steps seed",
-        "bool": "equal_nan keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads",
-        "str": "rounding_mode root reduction activation _profile_range.name",
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads "
+        "accumulate replacement force non_blocking as_tuple",
+        "str": "root reduction reduce activation _profile_range.name",
         "_DType": "dtype",
-        "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
+        "_Device": "device",
+        "_DType | _Device | Tensor | builtins.bool | None": "to.args",
         "_Index": "key",
         "_Array": "array",
         "Generator": "generator",
@@ -73,25 +81,31 @@ PARAMETERS = by_name(
         "tuple[Any, ...]": "_sort_arguments.args",
         "dict[str, Any]": "_sort_arguments.kwargs",
         "Callable[[], Any]": "_outside_capture.function",
-        "Any": "data __array__.dtype __new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object",
+        "tuple[builtins.int, builtins.int]": "max_version dl_device",
+        "Any": "data ext_tensor stream __array__.dtype "
+        "__new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object",
     }
 )
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
 RETURNS = by_name(
     {
-        "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__",
+        "int": "get_device ndimension "
+        "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__",
         "tuple[list[Tensor], list[Tensor]]": "_with_gradients",
-        "bool": "equal allclose _set_grad_enabled _same_objects is_contiguous is_floating_point __bool__ __contains__",
+        "bool": "_set_grad_enabled _same_objects is_contiguous is_floating_point "
+        "is_complex is_signed is_same_size __bool__ __contains__",
         "float": "__float__",
         "str": "__repr__",
         "int | float": "item",
-        "tuple[Tensor, Tensor]": "__divmod__ __rdivmod__",
         "None": "backward __setitem__ sgd_step_ adam_step_",
         "_Array": "numpy __array__",
         "dtype": "get_default_dtype",
         "Generator": "manual_seed",
         "Self": "__new__",
-        "Any": "tolist __call__ _outside_capture",
+        "Any": "tolist __call__ _outside_capture __dlpack__ to_dlpack",
+        "tuple[int, int]": "__dlpack_device__",
+        "Tensor | str": "type",
+        "complex": "__complex__",
         "dict[str, Any]": "explain",
         "tuple[tuple[Any, ...], list[Tensor]] | None": "_sort_arguments",
         "tuple[_Program | None, str, builtins.bool, list[Any]]": "finish",
@@ -105,11 +119,12 @@ RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
 ATTRIBUTES = by_name(
     {
         "int": "ndim itemsize nbytes _version instructions done",
-        "bool": "requires_grad is_leaf is_floating_point",
+        "bool": "requires_grad is_leaf is_floating_point is_cuda is_sparse",
         "Size": "shape",
         "_dtype": "dtype",
         "Tensor | None": "grad",
-        "Tensor": "data T mT",
+        "Tensor": "data T mT H",
+        "_device": "device",
         "Any": "grad_fn",
         "list[Tensor]": "arguments results",
     }
@@ -117,6 +132,10 @@ ATTRIBUTES = by_name(
 EXTREME = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
 EXTREME |= {"dim: Tensor": "Tensor", "*, other: Tensor": "Tensor"}
 OVERLOADS = {
+    "nonzero": {
+        "*, as_tuple: Literal[False] = False": "Tensor",
+        "*, as_tuple: Literal[True]": "tuple[Tensor, ...]",
+    },
     "max": EXTREME,
     "min": EXTREME,
     "size": {"dim: None = None": "Size", "dim: int": "int"},
@@ -142,6 +161,8 @@ def signature(name, function):
             function(_core.zeros(1), **{"no such parameter": None})
         except TypeError as error:
             text = re.match(r"\w+(\(.*\)): ", str(error))[1]
+        if type(function).__name__ == "method_descriptor":
+            text = text.replace("(input", "(self", 1)
     return ast.parse(f"def f{text}: ...").body[0], doc.strip()
 
 
@@ -197,9 +218,7 @@ def function_lines(name, function, indent=""):
     """A function or method, with its overloads."""
     node, doc = signature(name, function)
     said = ast.unparse(node.returns) if node.returns else "object"
-    in_place = (
-        re.fullmatch(r"__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__|[a-z]\w*_", name) if indent else None
-    )
+    in_place = re.fullmatch(r"__i(add|sub|mul|truediv)__|[a-z]\w*_", name) if indent else None
     result = RETURNS.get(name) or ("Self" if in_place else "Tensor" if said == "object" else said)
     if name not in OVERLOADS:
         return definition(name, parameters(name, node.args), result, "" if name.startswith("__") else doc, indent)
