@@ -91,6 +91,43 @@ def index_put(x, indices, values, accumulate=False):
     return y
 
 
+def assign(T, x, value, key):
+    y = T.clone(x)
+    y[key] = value
+    return y
+
+
+def assigned(x, value, key):
+    y = x.copy()
+    y[key] = value
+    return y
+
+
+def assign_samples(rng):
+    x, none = rng.randn(4, 5, 3), slice(None)
+    keys = [
+        1,
+        (1, 2),
+        (1, 2, 0),
+        slice(1, 3),
+        (none, slice(1, 4, 2), 0),
+        Ellipsis,
+        (Ellipsis, -1),
+        (None, 1),
+        slice(3, 1),
+        A([0, 3]),
+        (none, A([0, -1])),
+        (A([0, 3]), none, A([1, 2])),
+        (slice(1, 4), A([[0], [3]])),
+    ]
+    full = [S(x, A(rng.randn(*x[key].shape)), key) for key in keys]
+    return [
+        *full,
+        *(S(x, A(2.5), key) for key in keys),
+        *(S(x, rng.randn(*x[key].shape[-1:]), key) for key in keys[3:]),
+    ]
+
+
 def permuted(rng, rows, n, columns, axis=0):
     """An index into n positions, none of them twice along the axis."""
     index = np.stack([rng.permutation(n)[:rows] for _ in range(columns)], 1)
@@ -185,6 +222,27 @@ def has_mask(sample):
 
 
 CASES = [
+    Case(
+        "setitem",
+        assign_samples,
+        assigned,
+        fn=assign,
+        row=False,
+        reads_values=lambda sample: isinstance(sample.args[2], np.ndarray) and sample.args[2].dtype == bool,
+        integers=lambda rng: [
+            S(rng.randint(0, 2, (4, 5)).astype(d), A(1, d), (slice(1, 3), A([0, 2]))) for d in DTYPES
+        ],
+        errors=(
+            Bad(lambda T: assign(T, T.ones(2, 3), 1.0, 2), ("2",)),
+            Bad(lambda T: assign(T, T.ones(2, 3), T.ones(4), 0), ("(4)", "(3)")),
+            Bad(lambda T: assign(T, T.ones(2, 3), T.ones(2), T.tensor([0, 1])), ("(2)", "(2, 3)")),
+            Bad(lambda T: assign(T, T.ones(2, 3), 1.0, T.tensor([2])), ("2",)),
+            Bad(lambda T: assign(T, T.ones(2, 3), 1.0, slice(None, None, -1)), ("step",)),
+            Bad(lambda T: assign(T, T.ones(2, 3), 1.0, (0, 0, 0))),
+            Bad(lambda T: assign(T, T.ones(2, 3), 1.0, T.ones(2)), ("float32",)),
+        ),
+        **EXACT,
+    ),
     Case(
         "index_add",
         add_samples,

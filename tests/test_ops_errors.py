@@ -23,7 +23,7 @@ def test_bad_input(case, k, bad):
         bad.call(tg)
     assert type(caught.value) in EXPECTED, f"{type(caught.value)} instead of a plain exception"
     message = normal(str(caught.value))
-    names = {case.name, "indexing", "index"} if case.name == "getitem" else {case.name}
+    names = {case.name, "indexing", "index"} if case.name in ("getitem", "setitem") else {case.name}
     assert any(n in message for n in names), f"{message!r} does not name {case.name}"
     for mention in bad.mentions:
         assert mention in message, f"{message!r} does not mention {mention!r}"

@@ -19,6 +19,7 @@ const char* format_of(DType t) {  // of the struct module; 'l': what NumPy calls
 
 // Why `t` cannot be exported with these flags; null if it can.
 const char* refusal(const Tensor& t, int flags) {
+  if (recorder) return "a function is being compiled; use t.numpy()";  // NumPy then does, and says what is wrong
   if (t.requires_grad()) return "a tensor that requires grad shares its memory only once detached; use t.detach()";
   if ((flags & PyBUF_WRITABLE) && t->storage->read_only) return "the tensor's memory is read-only";
   Dims shape, strides;  // reversed
@@ -43,7 +44,6 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
       PyErr_SetString(PyExc_BufferError, why);
       return -1;
     }
-    refuse_reading(t, "the buffer protocol");
     const auto item = static_cast<Py_ssize_t>(itemsize(t.dtype()));
     auto* e = new Export{t->storage, {}, {}};
     for (int d = 0; d < t.rank(); ++d) {
