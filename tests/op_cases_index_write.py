@@ -154,8 +154,8 @@ def number_samples(rng):
 
 
 def reduced_samples(rng):
-    given = [S(*s.args, reduce=r) for s in scatter_samples(rng)[:6] for r in ("add", "multiply")]
-    return [*given, S(*number_samples(rng)[1].args, reduce="multiply")]
+    given = [S(*s.args, grad=False, reduce=r) for s in scatter_samples(rng)[:6] for r in ("add", "multiply")]
+    return [*given, S(*number_samples(rng)[1].args, grad=False, reduce="multiply")]
 
 
 def scatter(x, dim, index, src, reduce=None):
@@ -218,7 +218,8 @@ def walk_errors(name):
 
 
 def has_mask(sample):
-    return any(i.dtype == bool for i in sample.args[1])
+    """Whether positions are found from a mask; one value for all of them is filled in without."""
+    return any(i.dtype == bool for i in sample.args[1]) and sample.args[2].ndim > 0
 
 
 CASES = [
