@@ -25,14 +25,14 @@ import numpy
 from typing_extensions import Self
 
 from ._device import device as _device
-from ._values_indices import ValuesIndices
+from ._values_indices import Extremes, ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
+_Device: TypeAlias = str | _device
 _DType: TypeAlias = dtype | type[Any] | numpy.dtype[Any]
 _Array: TypeAlias = numpy.ndarray[Any, Any]
 _Operand: TypeAlias = Tensor | builtins.float | _Array | numpy.generic
-_Device: TypeAlias = str | _device
 _Size: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 _Index: TypeAlias = Tensor | _Array | SupportsIndex | slice | EllipsisType | Sequence[Any] | None
 '''
@@ -47,28 +47,34 @@ PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
         "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
-        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step take.index source mask "
-        "scatter_add.src scatter_add_.src take_along_dim.indices tensor is_same_size.other type_as.other "
-        "index_add.index index_add_.index index_copy.index index_copy_.index index_fill.index index_fill_.index "
-        "scatter.index scatter_.index scatter_add.index scatter_add_.index",
+        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step pos_weight x1 x2 "
+        "fweights aweights weights boundaries sorter sorted_sequence isclose.other allclose.other "
+        "equal.other tensor1 tensor2 take.index source mask scatter_add.src scatter_add_.src "
+        "take_along_dim.indices tensor is_same_size.other type_as.other index_add.index index_add_.index "
+        "index_copy.index index_copy_.index index_fill.index index_fill_.index scatter.index "
+        "scatter_.index scatter_add.index scatter_add_.index _check_dirty.tensor lerp.end lerp_.end",
         "Sequence[Tensor]": "tensors params grads indices",
         "list[Tensor]": "finish.outputs replay.arguments",
         "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
-        "Tensor | Sequence[Tensor]": "outputs inputs grad_outputs",
-        "_Operand": "other value values alpha src fill_value start end step where.input normal.mean normal.std "
-        "bernoulli_.p",
+        "Tensor | Sequence[Tensor]": "outputs inputs _backward.tensors _reaches_other_leaves.roots",
+        "_Operand": "other value src fill_value start end step where.input alpha lerp.weight lerp_.weight min max "
+        "values normal.mean normal.std bernoulli_.p",
         "_Size": "shape dims size args",
-        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim",
+        "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim "
+        "any.dim all.dim var_mean.dim std_mean.dim norm.dim logsumexp.dim nansum.dim nanmean.dim count_nonzero.dim",
         "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
-        "num_samples num_classes random_.from_ random_.to _profile_range.start",
-        "float": "seconds p lambd base from_ to mean std eps linspace.start linspace.end logspace.start logspace.end",
+        "_profile_range.start ignore_index multi_margin_loss.p k bins minlength decimals num_samples "
+        "num_classes random_.from_ random_.to",
+        "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope min_val max_val "
+        "label_smoothing margin beta delta threshold.threshold threshold.value histc.min histc.max rtol "
+        "atol logit.eps lambd base logspace.start logspace.end",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode keep_grads "
-        "accumulate replacement force non_blocking as_tuple",
-        "str": "root reduction reduce activation _profile_range.name",
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
+        "keep_grads inplace descending stable largest sorted return_inverse return_counts out_int32 right "
+        "equal_nan accumulate replacement force non_blocking as_tuple is_grads_batched materialize_grads",
+        "str": "root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name",
         "_DType": "dtype",
-        "_Device": "device",
-        "_DType | _Device | Tensor | builtins.bool | None": "to.args",
+        "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
         "_Array": "array",
         "Generator": "generator",
@@ -80,64 +86,85 @@ PARAMETERS = by_name(
         "list[Any]": "a b",
         "tuple[Any, ...]": "_sort_arguments.args",
         "dict[str, Any]": "_sort_arguments.kwargs",
-        "Callable[[], Any]": "_outside_capture.function",
+        "Callable[[], Any]": "_outside_capture.function _run_checkpointed.function again",
+        "Any": "data __array__.dtype __new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object "
+        "ext_tensor stream ctx __exit__.args",
+        "float | str": "norm.p",
+        "_Device": "device",
+        "_DType | _Device | Tensor | builtins.bool | None": "to.args",
         "tuple[builtins.int, builtins.int]": "max_version dl_device",
-        "Any": "data ext_tensor stream __array__.dtype "
-        "__new__.args __new__.kwargs __call__.args __call__.kwargs _note_use.object",
+        "Tensor | Sequence[Tensor | None]": "grad_outputs",
+        "Tensor | Sequence[Tensor | None] | None": "grad_tensors",
+        "Tensor | Sequence[Tensor] | None": "_backward.inputs",
+        "Sequence[Tensor | None]": "_SavedTensors.tensors",
+        "Callable[[Tensor], Tensor | None]": "register_hook.hook",
+        "Callable[[Tensor], Any]": "register_post_accumulate_grad_hook.hook",
+        "Callable[..., Any]": "call",
+        "_SavedTensors": "saved",
     }
 )
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
 RETURNS = by_name(
     {
-        "int": "get_device ndimension "
-        "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__",
+        "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__ "
+        "get_device ndimension",
         "tuple[list[Tensor], list[Tensor]]": "_with_gradients",
-        "bool": "_set_grad_enabled _same_objects is_contiguous is_floating_point "
-        "is_complex is_signed is_same_size __bool__ __contains__",
+        "bool": "_set_grad_enabled _same_objects is_contiguous is_floating_point __bool__ __contains__ equal "
+        "allclose is_complex is_signed is_same_size _set_inference_mode",
         "float": "__float__",
         "str": "__repr__",
         "int | float": "item",
-        "None": "backward __setitem__ sgd_step_ adam_step_",
+        "None": "backward __setitem__ sgd_step_ adam_step_ retain_grad",
         "_Array": "numpy __array__",
         "dtype": "get_default_dtype",
         "Generator": "manual_seed",
         "Self": "__new__",
-        "Any": "tolist __call__ _outside_capture __dlpack__ to_dlpack",
-        "tuple[int, int]": "__dlpack_device__",
-        "Tensor | str": "type",
-        "complex": "__complex__",
+        "Any": "tolist __call__ _outside_capture __dlpack__ to_dlpack _run_checkpointed",
         "dict[str, Any]": "explain",
         "tuple[tuple[Any, ...], list[Tensor]] | None": "_sort_arguments",
         "tuple[_Program | None, str, builtins.bool, list[Any]]": "finish",
         "list[Tensor] | None": "replay",
         "list[tuple[Any, ...]]": "_profile_stop",
         "tuple[float, float, list[tuple[float, float]]]": "_measure_peak",
+        "tuple[Tensor, Tensor]": "__divmod__ __rdivmod__",
+        "tuple[int, int]": "__dlpack_device__",
+        "Tensor | str": "type",
+        "complex": "__complex__",
+        "RemovableHandle": "register_hook register_post_accumulate_grad_hook __enter__",
     }
 )
+RETURNS |= dict.fromkeys(("sort", "topk", "kthvalue", "cummax", "cummin"), "ValuesIndices") | {"aminmax": "Extremes"}
+RETURNS |= dict.fromkeys(("var_mean", "std_mean"), "tuple[Tensor, Tensor]")
+RETURNS |= dict.fromkeys(("unique", "unique_consecutive"), "Tensor | tuple[Tensor, ...]")
+PARTS = ("split", "split_with_sizes", "chunk", "tensor_split", "unbind", "broadcast_tensors", "meshgrid")
+RETURNS |= dict.fromkeys(PARTS, "tuple[Tensor, ...]")
+RETURNS |= dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "Any")
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
-RETURNS |= dict.fromkeys(("op_names", "isa_levels"), "list[str]")
+RETURNS |= dict.fromkeys(("op_names", "isa_levels", "_elementwise_names"), "list[str]")
 ATTRIBUTES = by_name(
     {
-        "int": "ndim itemsize nbytes _version instructions done",
-        "bool": "requires_grad is_leaf is_floating_point is_cuda is_sparse",
+        "int": "ndim itemsize nbytes _version instructions done id",
+        "bool": "requires_grad is_leaf is_floating_point is_cuda is_sparse retains_grad",
         "Size": "shape",
         "_dtype": "dtype",
         "Tensor | None": "grad",
         "Tensor": "data T mT H",
-        "_device": "device",
         "Any": "grad_fn",
         "list[Tensor]": "arguments results",
+        "_device": "device",
     }
 )
-EXTREME = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
-EXTREME |= {"dim: Tensor": "Tensor", "*, other: Tensor": "Tensor"}
+EXTREME_ALONG = {"dim: None = None": "Tensor", "dim: int, keepdim: bool = False": "ValuesIndices"}
+EXTREME = EXTREME_ALONG | {"dim: Tensor": "Tensor", "*, other: Tensor": "Tensor"}
 OVERLOADS = {
+    "max": EXTREME,
+    "min": EXTREME,
+    "median": EXTREME_ALONG,
+    "nanmedian": EXTREME_ALONG,
     "nonzero": {
         "*, as_tuple: Literal[False] = False": "Tensor",
         "*, as_tuple: Literal[True]": "tuple[Tensor, ...]",
     },
-    "max": EXTREME,
-    "min": EXTREME,
     "size": {"dim: None = None": "Size", "dim: int": "int"},
     "stride": {"dim: None = None": "tuple[int, ...]", "dim: int": "int"},
 }
@@ -218,7 +245,9 @@ def function_lines(name, function, indent=""):
     """A function or method, with its overloads."""
     node, doc = signature(name, function)
     said = ast.unparse(node.returns) if node.returns else "object"
-    in_place = re.fullmatch(r"__i(add|sub|mul|truediv)__|[a-z]\w*_", name) if indent else None
+    in_place = (
+        re.fullmatch(r"__i(add|sub|mul|truediv|floordiv|mod|pow|and|or|xor)__|[a-z]\w*_", name) if indent else None
+    )
     result = RETURNS.get(name) or ("Self" if in_place else "Tensor" if said == "object" else said)
     if name not in OVERLOADS:
         return definition(name, parameters(name, node.args), result, "" if name.startswith("__") else doc, indent)

@@ -34,6 +34,9 @@ class Parameters {
   int count_ = 0, positional_ = 0, varargs_ = -1;
 };
 
+// A call that failed may be one on the batched tensors of func.vmap, whose class then answers it; null: it is none.
+PyObject* call_batched(const char* op, PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords);
+
 // Calls fn with arguments from Python: one piece of code for all functions of one type. A tensor that comes first may
 // be given as a number only where `number_first`.
 template <class R, class... A>
@@ -41,16 +44,16 @@ struct Caller {
   using Values = std::tuple<std::remove_cvref_t<A>...>;
   static __attribute__((noinline)) PyObject* call(R (*fn)(A...), const Parameters& parameters, bool number_first,
                                                   PyObject* self, PyObject* const* args, Py_ssize_t n,
-                                                  PyObject* keywords) {
-    return guarded(
-        static_cast<PyObject*>(nullptr),
-        [&] {
-          PyObject* values[sizeof...(A)];
-          pybind11::object rest;
-          parameters.bind(self, args, n, keywords, values, rest);
-          return invoke(fn, parameters, number_first, values, std::index_sequence_for<A...>{});
-        },
-        parameters.op());
+                                                  PyObject* keywords) noexcept {
+    try {
+      PyObject* values[sizeof...(A)];
+      pybind11::object rest;
+      parameters.bind(self, args, n, keywords, values, rest);
+      return invoke(fn, parameters, number_first, values, std::index_sequence_for<A...>{});
+    } catch (...) {
+      set_python_error(parameters.op());
+      return call_batched(parameters.op(), self, args, n, keywords);
+    }
   }
 
  private:

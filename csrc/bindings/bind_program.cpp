@@ -4,12 +4,9 @@
 #include "bindings/arg_parser.h"
 #include "bindings/bindings.h"
 #include "bindings/explain.h"
+#include "bindings/source_line.h"
 #include "bindings/used_objects.h"
-#include "program/capture.h"
 #include "program/plan.h"
-
-// after Python.h
-#include <frameobject.h>
 
 #include <map>
 
@@ -21,23 +18,6 @@ namespace {
 
 int64_t structure_version = 0;     // counts changes of modules and optimizers that a capture takes for granted
 PyObject* used_objects = nullptr;  // list of the running capture, borrowed
-
-// The innermost line of Python outside of the package (its folder ends in a separator).
-SourceLine user_line(const std::string& package) {
-  auto frame =
-      py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyThreadState_GetFrame(PyThreadState_Get())));
-  while (frame) {
-    auto* f = reinterpret_cast<PyFrameObject*>(frame.ptr());
-    const auto code = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyFrame_GetCode(f)));
-    const char* file = PyUnicode_AsUTF8(reinterpret_cast<PyCodeObject*>(code.ptr())->co_filename);
-    if (!file) throw py::error_already_set();
-    const bool inside = std::string_view(file).starts_with(package) &&
-                        !std::string_view(file).substr(package.size()).starts_with("examples");
-    if (!inside) return {file, PyFrame_GetLineNumber(f)};
-    frame = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyFrame_GetBack(f)));
-  }
-  return {};
-}
 
 ops::TensorList tensors_of(const py::list& list) {
   ops::TensorList out;

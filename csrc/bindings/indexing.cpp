@@ -1,6 +1,7 @@
 // x[key] and x[key] = value: ints, slices, None, Ellipsis, lists, tensors and masks, as NumPy reads them.
 #include <pybind11/numpy.h>
 
+#include "bindings/arg_parser.h"
 #include "bindings/convert.h"
 #include "bindings/numpy_interop.h"
 #include "bindings/tensor_members.h"
@@ -229,7 +230,7 @@ void assign(const Tensor& t, PyObject* key, const Tensor& source) {
 }  // namespace
 
 PyObject* tensor_getitem(PyObject* self, PyObject* key) {
-  return guarded(
+  PyObject* const result = guarded(
       static_cast<PyObject*>(nullptr),
       [&] {
         const Tensor& t = unwrap(self);
@@ -241,6 +242,9 @@ PyObject* tensor_getitem(PyObject* self, PyObject* key) {
         return wrap(view.is(t) ? ops::view(t, t.shape()) : view);
       },
       "index");
+  if (result) [[likely]]
+    return result;
+  return call_batched("__getitem__", self, &key, 1, nullptr);
 }
 
 int tensor_setitem(PyObject* self, PyObject* key, PyObject* value) {

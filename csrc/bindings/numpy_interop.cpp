@@ -7,6 +7,7 @@
 
 #include "bindings/arg_parser.h"
 #include "tape/recorder.h"
+#include "tensor/outside.h"
 
 namespace py = pybind11;
 
@@ -116,6 +117,7 @@ py::object owner_of(const Ref<Storage>& s) {
 
 py::object numpy_from_tensor(const Tensor& t) {
   refuse_reading(t, "numpy()");
+  if (t->storage->taped && !t->storage->release) watch(*t->storage);
   const auto item = static_cast<py::ssize_t>(itemsize(t.dtype()));
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (int64_t s : t.strides()) strides.push_back(s * item);

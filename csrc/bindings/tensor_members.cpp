@@ -2,6 +2,7 @@
 #include "bindings/tensor_members.h"
 
 #include "bindings/arg_parser.h"
+#include "bindings/python_graph.h"
 #include "tape/recorder.h"
 
 namespace py = pybind11;
@@ -105,20 +106,10 @@ struct requires_grad_method {
 };
 struct backward_method {
   static constexpr const char *name = "backward",
-                              *params = "self, gradient=None, retain_graph=None, create_graph=False";
-  static py::object run(const Tensor& t, const Tensor& gradient, std::optional<bool> retain, bool create) {
-    Tensor g = gradient;
-    if (!g) {
-      if (t.numel() != 1) {
-        throw std::runtime_error("backward: a gradient can be made up only for a tensor of one element, got shape " +
-                                 to_string(t.shape()) + "; pass gradient=, or reduce with sum() or mean()");
-      }
-      if (is_float(t.dtype())) g = ops::full(t.shape(), Tensor::number(1.0), t.dtype());
-    } else if (!(g.shape() == t.shape()) || g.dtype() != t.dtype()) {
-      throw std::runtime_error("backward: the gradient " + describe(g) + " does not match the tensor " + describe(t));
-    }
-    const Tensor roots[] = {t}, gradients[] = {g};
-    backward(roots, gradients, retain.value_or(create), create);
+                              *params = "self, gradient=None, retain_graph=None, create_graph=False, inputs=None";
+  static py::object run(const py::object& self, const py::object& gradient, std::optional<bool> retain, bool create,
+                        const py::object& inputs) {
+    run_backward(name, self, gradient, "gradient", retain, create, inputs);
     return py::none();
   }
   static constexpr auto fn = &run;
@@ -170,6 +161,7 @@ PyObject* get_device(const Tensor&) {
   return Py_NewRef(cpu);
 }
 PyObject* get_false(const Tensor&) { return Py_NewRef(Py_False); }
+PyObject* get_retains_grad(const Tensor& t) { return PyBool_FromLong(retains_grad(t)); }
 PyObject* get_version(const Tensor& t) { return PyLong_FromUnsignedLong(t->storage->version); }
 PyObject* get_itemsize(const Tensor& t) { return PyLong_FromSize_t(itemsize(t.dtype())); }
 PyObject* get_nbytes(const Tensor& t) {
@@ -251,9 +243,11 @@ std::vector<PyMethodDef> tensor_methods() {
       define<stride_method>("The strides in elements, or that of one dimension."),
       define<detach_method>("A tensor on the same memory, outside the graph."),
       define<requires_grad_method>("Sets whether operations on this leaf are recorded; returns it."),
-      define<backward_method>("Adds the gradient of this tensor to the .grad of every leaf it was computed from.\n\n"
-                              "gradient: of this tensor's shape; needed unless it has one element. retain_graph: keep "
-                              "what the graph saved, for another call."),
+      define<backward_method>(
+          "Adds the gradient of this tensor to the .grad of every leaf it was computed from.\n\n"
+          "gradient: of this tensor's shape; needed unless it has one element. retain_graph: keep "
+          "what the graph saved, for another call. create_graph: the gradients can be differentiated "
+          "again. inputs: the tensors whose .grad is added to, instead of all leaves."),
       define<where_method>("This tensor where condition holds, other elsewhere."),
   };
 }
@@ -269,6 +263,7 @@ PyGetSetDef* tensor_getset() {
       {"is_leaf", get<get_is_leaf>, nullptr, "True for tensors that no recorded operation made.", nullptr},
       {"grad", get<get_grad>, assign_grad, "The accumulated gradient, or None.", nullptr},
       {"grad_fn", get<get_grad_fn>, nullptr, "The recorded operation that made it, or None.", nullptr},
+      {"retains_grad", get<get_retains_grad>, nullptr, "Whether it is no leaf and keeps its .grad.", nullptr},
       {"data", get<get_data>, set_data, "A tensor on the same memory, outside the graph.", nullptr},
       {"T", get<get_transposed>, nullptr, "A view with all dimensions in reverse order.", nullptr},
       {"mT", get<get_matrix_transposed>, nullptr, "A view with the last two dimensions exchanged.", nullptr},

@@ -6,8 +6,10 @@
 #include "bindings/bind_ops.h"
 #include "bindings/buffer.h"
 #include "bindings/convert.h"
+#include "bindings/python_graph.h"
 #include "bindings/tensor_members.h"
 #include "tape/recorder.h"
+#include "tape/tape.h"
 
 namespace py = pybind11;
 
@@ -30,18 +32,23 @@ PyObject* new_wrapper(const Tensor& t, PyTypeObject* cls) {
     self = free_list[--free_count];
     PyObject_Init(reinterpret_cast<PyObject*>(self), type);
   } else {
-    self = reinterpret_cast<PyTensor*>(cls->tp_alloc(cls, 0));
+    self = cls == type ? PyObject_GC_New(PyTensor, type) : reinterpret_cast<PyTensor*>(cls->tp_alloc(cls, 0));
     if (!self) throw py::error_already_set();
   }
   self->weakrefs = nullptr;
+  self->tracked = cls != type;
   new (&self->tensor) Tensor(t);
   t->py_object = self;
-  return reinterpret_cast<PyObject*>(self);
+  auto* const o = reinterpret_cast<PyObject*>(self);
+  if (t->extras || (t->grad_fn && static_cast<Node&>(*t->grad_fn).holds_python)) [[unlikely]]
+    track(o);
+  return o;
 }
 
 void dealloc(PyObject* o) {
   auto* self = reinterpret_cast<PyTensor*>(o);
   PyTypeObject* cls = Py_TYPE(o);
+  if (self->tracked) PyObject_GC_UnTrack(o);
   if (self->weakrefs) PyObject_ClearWeakRefs(o);
   if (self->tensor && self->tensor->py_object == self) self->tensor->py_object = nullptr;
   self->tensor.~Tensor();
@@ -50,6 +57,20 @@ void dealloc(PyObject* o) {
   else
     cls->tp_free(o);
   Py_DECREF(cls);
+}
+
+int traverse(PyObject* o, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(o));
+  return visit_graph(reinterpret_cast<PyTensor*>(o)->tensor, visit, arg);
+}
+
+// Part of a cycle that nobody refers to: lets go of its graph.
+int clear(PyObject* o) {
+  static const auto* const nothing = new Tensor(Tensor::empty({0}, DType::Float32));
+  auto* const self = reinterpret_cast<PyTensor*>(o);
+  if (self->tensor->py_object == self) self->tensor->py_object = nullptr;
+  const Tensor dead = std::exchange(self->tensor, *nothing);
+  return 0;
 }
 
 // Tensor(2, 3): uninitialised of that shape; Tensor([...]), Tensor(array): a copy in the default float dtype.
@@ -167,6 +188,8 @@ PyObject* represent(PyObject* o) {
 PyType_Slot slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(construct)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
     {Py_tp_repr, reinterpret_cast<void*>(represent)},
     {Py_tp_hash, reinterpret_cast<void*>(hash)},
     {Py_tp_richcompare, reinterpret_cast<void*>(compare)},
@@ -233,18 +256,27 @@ PyObject* wrap(const Tensor& t, PyTypeObject* cls) {
   return new_wrapper(t, cls ? cls : type);
 }
 
+void track(PyObject* o) {
+  auto* const self = reinterpret_cast<PyTensor*>(o);
+  if (self->tracked) return;
+  self->tracked = true;
+  PyObject_GC_Track(o);
+}
+
 void create_tensor_type(py::module_& m) {
   static PyMemberDef members[] = {{"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
                                   {}};
   static std::vector<PyMethodDef> methods = op_methods();
-  for (const auto& more : {tensor_methods(), conversion_methods(), create_methods(), random_methods()}) {
+  for (const auto& more :
+       {tensor_methods(), gradient_methods(), conversion_methods(), create_methods(), random_methods()}) {
     methods.insert(methods.end(), more.begin(), more.end());
   }
   methods.push_back({});
   set_slot(Py_tp_methods, methods.data());
   set_slot(Py_tp_getset, tensor_getset());
   set_slot(Py_tp_members, members);
-  PyType_Spec spec = {"tapegrad.Tensor", sizeof(PyTensor), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+  PyType_Spec spec = {"tapegrad.Tensor", sizeof(PyTensor), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
   type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!type) throw py::error_already_set();
   m.attr("Tensor") = py::handle(reinterpret_cast<PyObject*>(type));

@@ -9,6 +9,7 @@ namespace tg {
 struct PyTensor {
   PyObject_HEAD PyObject* weakrefs;
   Tensor tensor;
+  bool tracked;  // by the garbage collector: only where the tensor may refer to Python objects
 };
 
 namespace detail {
@@ -19,6 +20,8 @@ inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type() || PyObj
 inline Tensor& unwrap(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->tensor; }
 // New reference: the tensor's live wrapper, or a new one of class `cls` (a subclass of Tensor; null for Tensor itself).
 PyObject* wrap(const Tensor& t, PyTypeObject* cls = nullptr);
+
+void track(PyObject* tensor);  // it may refer to Python objects now
 
 void create_tensor_type(pybind11::module_& m);  // after this, tensor_type() is set
 

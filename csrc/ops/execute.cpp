@@ -7,6 +7,7 @@
 
 #include "ops/cost.h"
 #include "ops/work.h"
+#include "tape/anomaly.h"
 #include "tape/profile.h"
 #include "tape/recorder.h"
 
@@ -108,7 +109,7 @@ void run_op(const Call& call, std::span<Tensor> out) {
 }
 
 void set_gil_hooks(GilHooks hooks) { gil = hooks; }
-GilRelease::GilRelease(bool wanted) : state_(wanted && gil.release ? gil.release() : nullptr) {}
+GilRelease::GilRelease(bool wanted) : state_(wanted && !keep_gil && gil.release ? gil.release() : nullptr) {}
 GilRelease::~GilRelease() { pause(); }
 void GilRelease::pause() {
   if (state_) gil.restore(std::exchange(state_, nullptr));
@@ -137,6 +138,7 @@ DType result_type(const Tensor& a, const Tensor& b) {
 
 void execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs, std::span<Tensor> out) {
   const Call call{op, in, attrs};
+  const NanCheck nan(call);
   if (op.view) {
     out[0] = op.view(call);
   } else {
@@ -148,6 +150,7 @@ void execute(const Op& op, std::span<const Tensor> in, const Attrs& attrs, std::
       recorder->record(call, made);
     run(call, made);
   }
+  nan.end(call, out[0]);
   if (wants_gradient(call) && is_float(out[0].dtype())) record(call, out);
 }
 
@@ -172,21 +175,25 @@ void execute_in_place(const Op& op, std::span<const Tensor> in, const Attrs& att
   }
   if (recorder) [[unlikely]]
     recorder->record(call, {});
+  const NanCheck nan(call);
   if (!recording) {
     run(call, std::span<Tensor>(&self, 1));
-    ++self->storage->version;
+    nan.end(call, self);
+    self->storage->wrote(op.name);
     return;
   }
   // The node must not hold `self`, whose grad_fn it becomes: it sees the tensor as it was before.
   Tensor before = self.detach();
   before->grad_fn = self->grad_fn;
+  before->output = self->output;
   std::vector<Tensor> inputs(in.begin(), in.end());
   for (Tensor& t : inputs) {
     if (t.is(self)) t = before;
   }
   run(call, std::span<Tensor>(&self, 1));
+  nan.end(call, self);
   record({op, inputs, attrs}, std::span<Tensor>(&self, 1), true);
-  ++self->storage->version;
+  self->storage->wrote(op.name);
 }
 
 }  // namespace tg

@@ -207,7 +207,7 @@ void execute_step(const Optimizer& optimizer, const TensorList& params, const Te
         throw std::runtime_error(std::string(op.name) + ": " + describe(t) + " shares read-only memory");
       }
       in.push_back(t.contiguous() ? t : ops::contiguous(t));
-      if (written) ++t->storage->version;
+      if (written) t->storage->wrote(op.name);
       if (written && !t.contiguous()) write_back.emplace_back(t, in.back());
     }
   };
@@ -215,7 +215,7 @@ void execute_step(const Optimizer& optimizer, const TensorList& params, const Te
   add(grads, "gradient", false);
   for (const TensorList& tensors : state) add(tensors, "state", true);
   in.push_back(steps);
-  ++steps->storage->version;
+  steps->storage->wrote(op.name);
   Attrs attrs;
   attrs.integer[0] = static_cast<int64_t>(params.size());
   attrs.cell = options;

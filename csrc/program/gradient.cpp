@@ -6,6 +6,7 @@
 #include "ops/execute.h"
 #include "ops/ops.h"
 #include "program/capture.h"
+#include "tape/extras.h"
 
 namespace tg {
 namespace {
@@ -50,7 +51,8 @@ void replayed_vjp(Backward& b) {
         "compile: the gradient of a compiled function's result cannot be differentiated again (create_graph=True); "
         "take the gradient inside of the compiled function, or call the function uncompiled");
   }
-  const auto& run = *static_cast<const Program::Pending*>(b.run());
+  const std::shared_ptr<void> held = b.run();
+  const auto& run = *static_cast<const Program::Pending*>(held.get());
   std::vector<Tensor> gradients = run.program->replay_backward(run, b.g);
   for (size_t i = 0; i < gradients.size(); ++i) {
     if (gradients[i] && b.needs(static_cast<int>(i))) b.set(static_cast<int>(i), std::move(gradients[i]));
@@ -158,7 +160,7 @@ void Program::attach_graph(std::vector<Tensor>& made, std::span<const Tensor> gi
         if (read) run->versions.emplace_back(read, read->version);
       }
     }
-    node_of(made[static_cast<size_t>(part.output)]).run = std::move(run);
+    node_of(made[static_cast<size_t>(part.output)]).get_extras().run = std::move(run);
   }
 }
 

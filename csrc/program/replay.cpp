@@ -245,7 +245,8 @@ void Program::run(std::span<const Tensor> given, GilRelease* released) {
 void Program::end(std::span<const Tensor> given, bool finished) {
   for (int i : written_) {
     const Value& v = values[static_cast<size_t>(i)];
-    ++(v.kind == Value::Kind::State ? v.source : given[static_cast<size_t>(v.argument)])->storage->version;
+    (v.kind == Value::Kind::State ? v.source : given[static_cast<size_t>(v.argument)])
+        ->storage->wrote("a compiled call");
   }
   if (finished) leave_gradients();
 }

@@ -26,9 +26,15 @@ struct Storage {
   uint32_t version = 0;    // counts in-place writes; saved tensors compare it
   uint32_t exports = 0;    // references held by NumPy arrays, which have no history
   bool read_only = false;  // borrowed memory that must not be written
+  bool taped = false;      // a node has saved it
+  bool watched = false;    // tensor/outside.h knows its bytes
   uint32_t mark = 0;       // nonzero: made under a watch, which numbers them
   void* owner = nullptr;   // of borrowed memory
   void (*release)(void* owner) = nullptr;
+  const char* writer = "";  // the op that wrote in place last
+
+  void wrote(const char* op) { ++version, writer = op; }
+  void unwatch();
 
   // Small storages lie in one block with their bytes: one trip to the pool instead of two.
   static constexpr size_t kHeader = 64, kTogether = 4096;
@@ -59,6 +65,8 @@ struct Storage {
   static void destroy(Storage* s) {
     if (s->mark && storage_watch) [[unlikely]]
       storage_watch->died(*s);
+    if (s->watched) [[unlikely]]
+      s->unwatch();
     const bool together = !s->release && s->data == reinterpret_cast<char*>(s) + kHeader;
     if (s->release)
       s->release(s->owner);

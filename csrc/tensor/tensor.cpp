@@ -49,7 +49,7 @@ constinit thread_local StorageWatch* storage_watch = nullptr;
 
 void GraphNode::destroy(GraphNode* n) { graveyard<GraphNode>().bury(n); }
 
-void TensorImpl::destroy(TensorImpl* t) {
+[[gnu::flatten]] void TensorImpl::destroy(TensorImpl* t) {
   if (t->grad)
     graveyard<TensorImpl>().bury(t);
   else

@@ -1,5 +1,6 @@
 // Tensor: a cheap handle to storage, dtype, shape, strides and its place in the autodiff graph.
 #pragma once
+#include <memory>
 #include <new>
 #include <string>
 #include <vector>
@@ -25,6 +26,11 @@ struct GraphNode {
   static void destroy(GraphNode* n);
 };
 
+// What few tensors have, see tape/extras.h.
+struct TensorExtras {
+  virtual ~TensorExtras() = default;
+};
+
 struct TensorImpl {
   TensorImpl(const Dims& shape_, DType dtype_)  // contiguous
       : numel(checked_numel(shape_)), dtype(dtype_), shape(shape_), strides(contiguous_strides(shape_)) {}
@@ -44,11 +50,13 @@ struct TensorImpl {
   bool requires_grad = false;   // set by the user on a leaf; a result has grad_fn instead
   bool wrapped_number = false;  // a Python number: promotes by category only
   bool grad_elided = false;     // it has a gradient, but a compiled step used it up without storing it
+  uint16_t output = 0;          // which output of grad_fn it is
   uint32_t layout = 0;          // counts replacements of .data by one of another shape, strides or dtype
   Dims shape, strides;
   Ref<GraphNode> grad_fn;
   Ref<TensorImpl> grad;
-  void* py_object = nullptr;  // the live Python wrapper, borrowed, so that identity is kept
+  std::unique_ptr<TensorExtras> extras;  // null: none
+  void* py_object = nullptr;             // the live Python wrapper, borrowed, so that identity is kept
 
   static void destroy(TensorImpl* t);
   static void* operator new(size_t n) { return allocate(n); }

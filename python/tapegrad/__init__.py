@@ -4,6 +4,7 @@ from . import _repr as _repr  # gives the tensor type its printed form, format()
 from . import _ufuncs as _ufuncs  # and NumPy's functions their meaning for tensors
 from . import autograd as autograd
 from . import cuda as cuda
+from . import func as func
 from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
@@ -13,6 +14,7 @@ from ._core import *  # noqa: F403  (the tensor type, its dtypes, the generator 
 from ._core import __version__ as __version__
 from ._device import device as device
 from ._grad_mode import enable_grad as enable_grad
+from ._grad_mode import inference_mode as inference_mode
 from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
 from ._queries import as_tensor as as_tensor

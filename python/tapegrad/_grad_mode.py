@@ -1,8 +1,8 @@
-"""no_grad, enable_grad and set_grad_enabled: context managers that are decorators too."""
+"""no_grad, enable_grad, set_grad_enabled and inference_mode: context managers that are decorators too."""
 
 import functools
 
-from ._core import _set_grad_enabled
+from ._core import _set_grad_enabled, _set_inference_mode
 
 
 class _GradMode:
@@ -60,3 +60,36 @@ class set_grad_enabled(_GradMode):
         """The function in this mode; the mode of the caller is left as it was before construction."""
         _set_grad_enabled(self._before)
         return super().__call__(function)
+
+
+class inference_mode:
+    """Nothing is recorded, and enable_grad() does not change that: `with inference_mode():` or `@inference_mode()`.
+
+    mode: False switches it off inside of another one. The results are ordinary tensors without a graph.
+    """
+
+    def __new__(cls, mode=True):
+        self = object.__new__(cls)
+        if callable(mode):  # @inference_mode
+            self._mode = True
+            return self(mode)
+        self._mode = bool(mode)
+        return self
+
+    def __enter__(self):
+        self._before = _set_inference_mode(self._mode), _set_grad_enabled(not self._mode)
+
+    def __exit__(self, *exc):
+        inference, recording = self._before
+        _set_inference_mode(inference)
+        _set_grad_enabled(recording)
+
+    def __call__(self, function):
+        """The function, run in this mode whenever it is called."""
+
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with inference_mode(self._mode):
+                return function(*args, **kwargs)
+
+        return wrapped

@@ -1,5 +1,5 @@
-"""Helpers around training: `utils.data` feeds it; `utils.dlpack` exchanges tensors with other libraries."""
+"""Helpers around training: `utils.data` feeds it, `utils.checkpoint` saves memory, `utils.dlpack` exchanges tensors."""
 
-from . import data, dlpack
+from . import checkpoint, data, dlpack
 
-__all__ = ["data", "dlpack"]
+__all__ = ["checkpoint", "data", "dlpack"]
