@@ -104,6 +104,25 @@ PARAMETERS = by_name(
     }
 )
 # Types of results; otherwise what pybind11 says, Self for what works in place, and Tensor.
+# Of products, views, parts and joins.
+PARAMETERS |= by_name(
+    {
+        "Tensor": "mat mat1 mat2 vec vec1 vec2 batch1 batch2 dot.tensor split.tensor tensordot.a tensordot.b "
+        "inner.other kron.other reshape_as.other vdot.other others",
+        "Tensor | Sequence[Tensor]": "broadcast_tensors.tensors meshgrid.tensors atleast_1d.input atleast_2d.input "
+        "atleast_3d.input",
+        "Tensor | int": "repeats",
+        "float": "beta addmm.alpha addmv.alpha addr.alpha baddbmm.alpha addbmm.alpha",
+        "int": "axis0 axis1 dim1 dim2 offset diagonal row col length chunks output_size narrow.start",
+        "_Size": "movedim.source moveaxis.source destination sizes shifts repeat.repeats",
+        "Sequence[int]": "split_sizes",
+        "int | Sequence[int]": "split_size_or_sections",
+        "int | Sequence[int] | Tensor": "indices_or_sections",
+        "int | tuple[Sequence[int], Sequence[int]] | Sequence[Sequence[int]]": "tensordot.dims",
+        "str": "indexing",
+        "Any": "einsum.args",
+    }
+)
 RETURNS = by_name(
     {
         "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__ "

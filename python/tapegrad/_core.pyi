@@ -3,15 +3,17 @@
 import builtins
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, SupportsIndex, TypeAlias, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import numpy
 from typing_extensions import Self
 
-from ._values_indices import ValuesIndices
+from ._device import device as _device
+from ._values_indices import Extremes, ValuesIndices
 
 # dtype, float, int and bool are names of this module and of Tensor's members, too.
 _dtype: TypeAlias = dtype
+_Device: TypeAlias = str | _device
 _DType: TypeAlias = dtype | type[Any] | numpy.dtype[Any]
 _Array: TypeAlias = numpy.ndarray[Any, Any]
 _Operand: TypeAlias = Tensor | builtins.float | _Array | numpy.generic
@@ -49,6 +51,16 @@ class Generator:
     def set_state(self, state: bytes) -> None:
         """Restores what get_state() returned. ValueError for anything else."""
 
+class RemovableHandle:
+    """Takes a hook away: remove(), or the end of a with block."""
+
+    @property
+    def id(self) -> builtins.int: ...
+    def __enter__(self) -> RemovableHandle: ...
+    def __exit__(self, *args: Any) -> None: ...
+    def remove(self) -> None:
+        """Takes the hook away; once more does nothing."""
+
 class Size(tuple[builtins.int, ...]):
     """A tuple of dimension sizes."""
 
@@ -57,6 +69,10 @@ class Size(tuple[builtins.int, ...]):
 
 class Tensor:
     """A multi-dimensional array of numbers that takes part in automatic differentiation."""
+
+    @property
+    def H(self) -> Tensor:
+        """The transpose of a matrix."""
 
     @property
     def T(self) -> Tensor:
@@ -68,6 +84,10 @@ class Tensor:
 
     data: Tensor
     @property
+    def device(self) -> _device:
+        """Where the elements are: device('cpu')."""
+
+    @property
     def dtype(self) -> _dtype:
         """The type of the elements."""
 
@@ -77,8 +97,16 @@ class Tensor:
         """The recorded operation that made it, or None."""
 
     @property
+    def is_cuda(self) -> builtins.bool:
+        """False."""
+
+    @property
     def is_leaf(self) -> builtins.bool:
         """True for tensors that no recorded operation made."""
+
+    @property
+    def is_sparse(self) -> builtins.bool:
+        """False."""
 
     @property
     def itemsize(self) -> builtins.int:
@@ -98,6 +126,10 @@ class Tensor:
 
     requires_grad: builtins.bool
     @property
+    def retains_grad(self) -> builtins.bool:
+        """Whether it is no leaf and keeps its .grad."""
+
+    @property
     def shape(self) -> Size:
         """The sizes of the dimensions, a Size."""
 
@@ -106,25 +138,44 @@ class Tensor:
     def __and__(self, value: _Operand, /) -> Tensor: ...
     def __array__(self, dtype: Any | None = None, copy: builtins.bool | None = None) -> _Array: ...
     def __bool__(self, /) -> builtins.bool: ...
+    def __complex__(self) -> complex: ...
     def __contains__(self, key: _Index, /) -> builtins.bool: ...
+    def __divmod__(self, value: _Operand, /) -> tuple[Tensor, Tensor]: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: Any | None = None,
+        max_version: tuple[builtins.int, builtins.int] | None = None,
+        dl_device: tuple[builtins.int, builtins.int] | None = None,
+        copy: builtins.bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[builtins.int, builtins.int]: ...
     def __eq__(self, value: _Operand, /) -> Tensor: ...  # type: ignore[override]
     def __float__(self, /) -> builtins.float: ...
+    def __floordiv__(self, value: _Operand, /) -> Tensor: ...
     def __ge__(self, value: _Operand, /) -> Tensor: ...
     def __getitem__(self, key: _Index, /) -> Tensor: ...
     def __gt__(self, value: _Operand, /) -> Tensor: ...
     def __hash__(self, /) -> builtins.int: ...
     def __iadd__(self, value: _Operand, /) -> Self: ...
+    def __iand__(self, value: _Operand, /) -> Self: ...
+    def __ifloordiv__(self, value: _Operand, /) -> Self: ...
+    def __imod__(self, value: _Operand, /) -> Self: ...
     def __imul__(self, value: _Operand, /) -> Self: ...
     def __index__(self, /) -> builtins.int: ...
     def __int__(self, /) -> builtins.int: ...
     def __invert__(self, /) -> Tensor: ...
+    def __ior__(self, value: _Operand, /) -> Self: ...
+    def __ipow__(self, value: _Operand, /) -> Self: ...
     def __isub__(self, value: _Operand, /) -> Self: ...
     def __iter__(self, /) -> Iterator[Tensor]: ...
     def __itruediv__(self, value: _Operand, /) -> Self: ...
+    def __ixor__(self, value: _Operand, /) -> Self: ...
     def __le__(self, value: _Operand, /) -> Tensor: ...
     def __len__(self, /) -> builtins.int: ...
     def __lt__(self, value: _Operand, /) -> Tensor: ...
     def __matmul__(self, value: _Operand, /) -> Tensor: ...
+    def __mod__(self, value: _Operand, /) -> Tensor: ...
     def __mul__(self, value: _Operand, /) -> Tensor: ...
     def __ne__(self, value: _Operand, /) -> Tensor: ...  # type: ignore[override]
     def __neg__(self, /) -> Tensor: ...
@@ -133,8 +184,11 @@ class Tensor:
     def __pow__(self, value: _Operand, mod: None = None, /) -> Tensor: ...
     def __radd__(self, value: _Operand, /) -> Tensor: ...
     def __rand__(self, value: _Operand, /) -> Tensor: ...
+    def __rdivmod__(self, value: _Operand, /) -> tuple[Tensor, Tensor]: ...
     def __repr__(self, /) -> str: ...
+    def __rfloordiv__(self, value: _Operand, /) -> Tensor: ...
     def __rmatmul__(self, value: _Operand, /) -> Tensor: ...
+    def __rmod__(self, value: _Operand, /) -> Tensor: ...
     def __rmul__(self, value: _Operand, /) -> Tensor: ...
     def __ror__(self, value: _Operand, /) -> Tensor: ...
     def __rpow__(self, value: _Operand, mod: None = None, /) -> Tensor: ...
@@ -151,14 +205,65 @@ class Tensor:
     def abs_(self) -> Self:
         """In place: Absolute value; the gradient at 0 is 0."""
 
-    def add(self, other: _Operand) -> Tensor:
-        """a + b; logical or for bool."""
+    def absolute(self) -> Tensor:
+        """Absolute value; the gradient at 0 is 0."""
 
-    def add_(self, other: _Operand) -> Self:
-        """In place: a + b; logical or for bool."""
+    def absolute_(self) -> Self:
+        """In place: Absolute value; the gradient at 0 is 0."""
 
-    def all(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def acos(self) -> Tensor:
+        """Inverse cosine in radians; nan outside [-1, 1]."""
+
+    def acos_(self) -> Self:
+        """In place: Inverse cosine in radians; nan outside [-1, 1]."""
+
+    def acosh(self) -> Tensor:
+        """Inverse hyperbolic cosine; nan below 1."""
+
+    def acosh_(self) -> Self:
+        """In place: Inverse hyperbolic cosine; nan below 1."""
+
+    def add(self, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+        """a + alpha b; logical or for bool."""
+
+    def add_(self, other: _Operand, *, alpha: _Operand = 1) -> Self:
+        """In place: a + alpha b; logical or for bool."""
+
+    def addbmm(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+        """beta * input + alpha * the sum of bmm(batch1, batch2) over the batch, the input broadcast."""
+
+    def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Tensor:
+        """input + value tensor1 / tensor2."""
+
+    def addcdiv_(self, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Self:
+        """In place: input + value tensor1 / tensor2."""
+
+    def addcmul(self, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Tensor:
+        """input + value tensor1 tensor2."""
+
+    def addcmul_(self, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Self:
+        """In place: input + value tensor1 tensor2."""
+
+    def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+        """beta * input + alpha * (mat1 @ mat2), the input broadcast."""
+
+    def addmv(self, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+        """beta * input + alpha * (mat @ vec), the input broadcast."""
+
+    def addr(self, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+        """beta * input + alpha * outer(vec1, vec2), the input broadcast."""
+
+    def all(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False) -> Tensor:
         """True where every element is nonzero."""
+
+    def allclose(
+        self,
+        other: Tensor,
+        rtol: builtins.float = 1e-05,
+        atol: builtins.float = 1e-08,
+        equal_nan: builtins.bool = False,
+    ) -> builtins.bool:
+        """Whether isclose() holds everywhere; a bool."""
 
     def amax(self, dim: builtins.int | Sequence[builtins.int] = (), keepdim: builtins.bool = False) -> Tensor:
         """Largest element; nan wins. Ties share the gradient evenly."""
@@ -166,8 +271,53 @@ class Tensor:
     def amin(self, dim: builtins.int | Sequence[builtins.int] = (), keepdim: builtins.bool = False) -> Tensor:
         """Smallest element; nan wins. Ties share the gradient evenly."""
 
-    def any(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+    def aminmax(self, *, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Extremes:
+        """(min, max): amin and amax over all or along dim."""
+
+    def any(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False) -> Tensor:
         """True where any element is nonzero."""
+
+    def arccos(self) -> Tensor:
+        """Inverse cosine in radians; nan outside [-1, 1]."""
+
+    def arccos_(self) -> Self:
+        """In place: Inverse cosine in radians; nan outside [-1, 1]."""
+
+    def arccosh(self) -> Tensor:
+        """Inverse hyperbolic cosine; nan below 1."""
+
+    def arccosh_(self) -> Self:
+        """In place: Inverse hyperbolic cosine; nan below 1."""
+
+    def arcsin(self) -> Tensor:
+        """Inverse sine in radians; nan outside [-1, 1]."""
+
+    def arcsin_(self) -> Self:
+        """In place: Inverse sine in radians; nan outside [-1, 1]."""
+
+    def arcsinh(self) -> Tensor:
+        """Inverse hyperbolic sine."""
+
+    def arcsinh_(self) -> Self:
+        """In place: Inverse hyperbolic sine."""
+
+    def arctan(self) -> Tensor:
+        """Inverse tangent in radians."""
+
+    def arctan2(self, other: _Operand) -> Tensor:
+        """The angle of the point (b, a), in radians."""
+
+    def arctan2_(self, other: _Operand) -> Self:
+        """In place: The angle of the point (b, a), in radians."""
+
+    def arctan_(self) -> Self:
+        """In place: Inverse tangent in radians."""
+
+    def arctanh(self) -> Tensor:
+        """Inverse hyperbolic tangent; nan outside [-1, 1]."""
+
+    def arctanh_(self) -> Self:
+        """In place: Inverse hyperbolic tangent; nan outside [-1, 1]."""
 
     def argmax(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
         """Position of the largest element (the first of equals), int64."""
@@ -175,20 +325,83 @@ class Tensor:
     def argmin(self, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
         """Position of the smallest element (the first of equals), int64."""
 
+    def argsort(
+        self,
+        dim: builtins.int = -1,
+        descending: builtins.bool = False,
+        stable: builtins.bool = False,
+    ) -> Tensor:
+        """The indices of sort()."""
+
+    def argwhere(self) -> Tensor:
+        """Positions of the nonzero elements, one row each; int64 (n, rank)."""
+
+    def asin(self) -> Tensor:
+        """Inverse sine in radians; nan outside [-1, 1]."""
+
+    def asin_(self) -> Self:
+        """In place: Inverse sine in radians; nan outside [-1, 1]."""
+
+    def asinh(self) -> Tensor:
+        """Inverse hyperbolic sine."""
+
+    def asinh_(self) -> Self:
+        """In place: Inverse hyperbolic sine."""
+
+    def atan(self) -> Tensor:
+        """Inverse tangent in radians."""
+
+    def atan2(self, other: _Operand) -> Tensor:
+        """The angle of the point (b, a), in radians."""
+
+    def atan2_(self, other: _Operand) -> Self:
+        """In place: The angle of the point (b, a), in radians."""
+
+    def atan_(self) -> Self:
+        """In place: Inverse tangent in radians."""
+
+    def atanh(self) -> Tensor:
+        """Inverse hyperbolic tangent; nan outside [-1, 1]."""
+
+    def atanh_(self) -> Self:
+        """In place: Inverse hyperbolic tangent; nan outside [-1, 1]."""
+
     def backward(
         self,
         gradient: Tensor | None = None,
         retain_graph: builtins.bool | None = None,
         create_graph: builtins.bool = False,
+        inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
         """Adds the gradient of this tensor to the .grad of every leaf it was computed from.  gradient: of this tensor's
-        shape; needed unless it has one element. retain_graph: keep what the graph saved, for another call."""
+        shape; needed unless it has one element. retain_graph: keep what the graph saved, for another call.
+        create_graph: the gradients can be differentiated again. inputs: the tensors whose .grad is added to, instead of
+        all leaves."""
+
+    def baddbmm(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+        """beta * input + alpha * bmm(batch1, batch2), the input broadcast."""
+
+    def bernoulli(self, p: builtins.float | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Ones, drawn with the probabilities in the tensor (or p for all), and zeros."""
+
+    def bernoulli_(self, p: _Operand = 0.5, *, generator: Generator | None = None) -> Self:
+        """Fills the tensor with ones, drawn with probability p (a number, or a float tensor that broadcasts), and
+        zeros."""
+
+    def bincount(self, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
+        """How often each of 0, 1, ... occurs in a 1-d tensor of integers, or the sum of the weights where it does."""
 
     def bitwise_and(self, other: _Operand) -> Tensor:
         """a & b."""
 
     def bitwise_and_(self, other: _Operand) -> Self:
         """In place: a & b."""
+
+    def bitwise_not(self) -> Tensor:
+        """~x: every bit turned over; logical_not() of bools."""
+
+    def bitwise_not_(self) -> Self:
+        """In place: ~x: every bit turned over; logical_not() of bools."""
 
     def bitwise_or(self, other: _Operand) -> Tensor:
         """a | b."""
@@ -202,8 +415,50 @@ class Tensor:
     def bitwise_xor_(self, other: _Operand) -> Self:
         """In place: a ^ b."""
 
+    def bmm(self, mat2: Tensor) -> Tensor:
+        """Products of two batches of matrices, (b, n, m) and (b, m, p)."""
+
     def bool(self) -> Tensor:
         """Cast to bool: True where nonzero."""
+
+    def broadcast_to(self, *size: _Size) -> Tensor:
+        """expand(): a view with dimensions of size 1 repeated."""
+
+    def byte(self) -> Tensor:
+        """Cast to uint8."""
+
+    def ceil(self) -> Tensor:
+        """The next whole number above. The gradient is 0."""
+
+    def ceil_(self) -> Self:
+        """In place: The next whole number above. The gradient is 0."""
+
+    def chunk(self, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+        """Views along dim, a tuple: at most `chunks` of them, all but the last of one size."""
+
+    def clamp(self, min: _Operand | None = None, max: _Operand | None = None) -> Tensor:
+        """min(max(x, min), max); a bound may be None; nan stays nan. The gradient passes where min <= x <= max."""
+
+    def clamp_(self, min: _Operand | None = None, max: _Operand | None = None) -> Self:
+        """In place: clamp()."""
+
+    def clamp_max(self, max: _Operand) -> Tensor:
+        """clamp() from above alone."""
+
+    def clamp_max_(self, max: _Operand) -> Self:
+        """In place: clamp() from above alone."""
+
+    def clamp_min(self, min: _Operand) -> Tensor:
+        """clamp() from below alone."""
+
+    def clamp_min_(self, min: _Operand) -> Self:
+        """In place: clamp() from below alone."""
+
+    def clip(self, min: _Operand | None = None, max: _Operand | None = None) -> Tensor:
+        """min(max(x, min), max); a bound may be None; nan stays nan. The gradient passes where min <= x <= max."""
+
+    def clip_(self, min: _Operand | None = None, max: _Operand | None = None) -> Self:
+        """In place: clamp()."""
 
     def clone(self) -> Tensor:
         """A contiguous copy; gradients flow through."""
@@ -214,11 +469,51 @@ class Tensor:
     def copy_(self, src: _Operand) -> Self:
         """Copies the elements of src, cast and broadcast, into this tensor."""
 
+    def corrcoef(self) -> Tensor:
+        """Pearson's correlation matrix of the variables (rows) of input."""
+
     def cos(self) -> Tensor:
         """Cosine, x in radians."""
 
     def cos_(self) -> Self:
         """In place: Cosine, x in radians."""
+
+    def cosh(self) -> Tensor:
+        """Hyperbolic cosine."""
+
+    def cosh_(self) -> Self:
+        """In place: Hyperbolic cosine."""
+
+    def count_nonzero(self, dim: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
+        """How many elements are not 0, over all or the given dimensions; int64."""
+
+    def cov(
+        self,
+        *,
+        correction: builtins.int = 1,
+        fweights: Tensor | None = None,
+        aweights: Tensor | None = None,
+    ) -> Tensor:
+        """Covariance matrix of the variables (rows) of input (variables, observations) or (observations,). fweights:
+        integers, how often each observation counts; aweights: floats, its weight."""
+
+    def cpu(self) -> Tensor:
+        """The tensor itself."""
+
+    def cuda(self, device: _Device | None = None, non_blocking: builtins.bool = False) -> Tensor:
+        """RuntimeError: there is only the CPU."""
+
+    def cummax(self, dim: builtins.int) -> ValuesIndices:
+        """(values, indices) of the largest element so far (the last of equals) along dim."""
+
+    def cummin(self, dim: builtins.int) -> ValuesIndices:
+        """(values, indices) of the smallest element so far (the last of equals) along dim."""
+
+    def cumprod(self, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
+        """Partial products along dim; integers are multiplied in int64. The gradient is right where elements are 0."""
+
+    def cumsum(self, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
+        """Partial sums along dim; integers are added up in int64."""
 
     def data_ptr(self) -> builtins.int:
         """Address of the first element."""
@@ -226,14 +521,40 @@ class Tensor:
     def detach(self) -> Tensor:
         """A tensor on the same memory, outside the graph."""
 
+    def detach_(self) -> Self:
+        """Takes the tensor out of the graph: it becomes a leaf that requires no grad."""
+
+    def diag(self, diagonal: builtins.int = 0) -> Tensor:
+        """Of a vector, the matrix with that diagonal; of a matrix, a copy of its diagonal."""
+
+    def diag_embed(self, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1) -> Tensor:
+        """Zeros with the last dimension on a diagonal of two new ones."""
+
+    def diagonal(self, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
+        """The view of a diagonal of two dimensions, which go away; it becomes the last one. offset > 0: above the main
+        one."""
+
     def dim(self) -> builtins.int:
         """Number of dimensions."""
 
-    def div(self, other: _Operand) -> Tensor:
-        """True division a / b."""
+    def div(self, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+        """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers
+        stay integers."""
 
-    def div_(self, other: _Operand) -> Self:
-        """In place: True division a / b."""
+    def div_(self, other: _Operand, *, rounding_mode: str | None = None) -> Self:
+        """In place: True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and
+        integers stay integers."""
+
+    def divide(self, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+        """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers
+        stay integers."""
+
+    def divide_(self, other: _Operand, *, rounding_mode: str | None = None) -> Self:
+        """In place: True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and
+        integers stay integers."""
+
+    def dot(self, tensor: Tensor) -> Tensor:
+        """Sum of the products of two vectors' elements."""
 
     def double(self) -> Tensor:
         """Cast to float64."""
@@ -244,14 +565,32 @@ class Tensor:
     def eq(self, other: _Operand) -> Tensor:
         """a == b, elementwise."""
 
+    def eq_(self, other: _Operand) -> Self:
+        """In place: a == b, elementwise."""
+
+    def equal(self, other: Tensor) -> builtins.bool:
+        """Whether both have one shape and equal elements; a bool."""
+
     def erf(self) -> Tensor:
         """Error function."""
 
     def erf_(self) -> Self:
         """In place: Error function."""
 
+    def erfc(self) -> Tensor:
+        """1 - erf(x), accurate where that is small."""
+
+    def erfc_(self) -> Self:
+        """In place: 1 - erf(x), accurate where that is small."""
+
     def exp(self) -> Tensor:
         """e to the power x."""
+
+    def exp2(self) -> Tensor:
+        """2 to the power x."""
+
+    def exp2_(self) -> Self:
+        """In place: 2 to the power x."""
 
     def exp_(self) -> Self:
         """In place: e to the power x."""
@@ -268,20 +607,71 @@ class Tensor:
     def expm1_(self) -> Self:
         """In place: exp(x) - 1, accurate near 0."""
 
+    def exponential_(self, lambd: builtins.float = 1.0, *, generator: Generator | None = None) -> Self:
+        """Fills the tensor with draws from the exponential distribution of rate lambd."""
+
     def fill_(self, value: _Operand) -> Self:
         """Sets every element to value."""
+
+    def fix(self) -> Tensor:
+        """The next whole number towards 0. The gradient is 0."""
+
+    def fix_(self) -> Self:
+        """In place: The next whole number towards 0. The gradient is 0."""
 
     def flatten(self, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
         """Joins the dimensions from start_dim to end_dim."""
 
+    def flip(self, *dims: _Size) -> Tensor:
+        """A copy with the given dimensions in reverse order."""
+
+    def fliplr(self) -> Tensor:
+        """A copy with dimension 1 in reverse order."""
+
+    def flipud(self) -> Tensor:
+        """A copy with dimension 0 in reverse order."""
+
     def float(self) -> Tensor:
         """Cast to float32."""
+
+    def floor(self) -> Tensor:
+        """The next whole number below. The gradient is 0."""
+
+    def floor_(self) -> Self:
+        """In place: The next whole number below. The gradient is 0."""
+
+    def floor_divide(self, other: _Operand) -> Tensor:
+        """a / b rounded downwards. The gradient is 0. RuntimeError for integers divided by 0."""
+
+    def floor_divide_(self, other: _Operand) -> Self:
+        """In place: a / b rounded downwards. The gradient is 0. RuntimeError for integers divided by 0."""
+
+    def fmax(self, other: _Operand) -> Tensor:
+        """Larger of the two; where one is nan, the other."""
+
+    def fmin(self, other: _Operand) -> Tensor:
+        """Smaller of the two; where one is nan, the other."""
+
+    def fmod(self, other: _Operand) -> Tensor:
+        """a - b trunc(a / b), with the sign of a. RuntimeError for integers divided by 0."""
+
+    def fmod_(self, other: _Operand) -> Self:
+        """In place: a - b trunc(a / b), with the sign of a. RuntimeError for integers divided by 0."""
+
+    def frac(self) -> Tensor:
+        """x - trunc(x)."""
+
+    def frac_(self) -> Self:
+        """In place: x - trunc(x)."""
 
     def gather(self, dim: builtins.int, index: Tensor) -> Tensor:
         """out[i][j] = input[i][index[i][j]] for dim=1; likewise for other dims."""
 
     def ge(self, other: _Operand) -> Tensor:
         """a >= b, elementwise."""
+
+    def ge_(self, other: _Operand) -> Self:
+        """In place: a >= b, elementwise."""
 
     def gelu(self) -> Tensor:
         """x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016)."""
@@ -295,14 +685,82 @@ class Tensor:
     def gelu_tanh_(self) -> Self:
         """In place: gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
+    def ger(self, vec2: Tensor) -> Tensor:
+        """outer()."""
+
+    def get_device(self) -> builtins.int:
+        """-1, PyTorch's number of the CPU."""
+
+    def greater(self, other: _Operand) -> Tensor:
+        """a > b, elementwise."""
+
+    def greater_(self, other: _Operand) -> Self:
+        """In place: a > b, elementwise."""
+
+    def greater_equal(self, other: _Operand) -> Tensor:
+        """a >= b, elementwise."""
+
+    def greater_equal_(self, other: _Operand) -> Self:
+        """In place: a >= b, elementwise."""
+
     def gt(self, other: _Operand) -> Tensor:
         """a > b, elementwise."""
+
+    def gt_(self, other: _Operand) -> Self:
+        """In place: a > b, elementwise."""
+
+    def hardsigmoid(self) -> Tensor:
+        """min(max(x + 3, 0), 6) / 6."""
+
+    def hardsigmoid_(self) -> Self:
+        """In place: min(max(x + 3, 0), 6) / 6."""
+
+    def hardswish(self) -> Tensor:
+        """x hardsigmoid(x) (Howard et al., 2019)."""
+
+    def hardswish_(self) -> Self:
+        """In place: x hardsigmoid(x) (Howard et al., 2019)."""
+
+    def histc(self, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0) -> Tensor:
+        """How many elements lie in each of `bins` equal parts of [min, max]; others are left out. min == max: the range
+        of the elements."""
+
+    def index_add(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: _Operand = 1) -> Tensor:
+        """A copy to whose rows (or slices along dim) at the 1-d index alpha * source is added, in the order of the
+        index."""
+
+    def index_add_(self, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: _Operand = 1) -> Self:
+        """index_add() in place."""
+
+    def index_copy(self, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
+        """A copy whose rows (or slices along dim) at the 1-d index are source's."""
+
+    def index_copy_(self, dim: builtins.int, index: Tensor, source: Tensor) -> Self:
+        """index_copy() in place."""
+
+    def index_fill(self, dim: builtins.int, index: Tensor, value: _Operand) -> Tensor:
+        """A copy whose rows (or slices along dim) at the 1-d index are one value."""
+
+    def index_fill_(self, dim: builtins.int, index: Tensor, value: _Operand) -> Self:
+        """index_fill() in place."""
+
+    def index_put(self, indices: Sequence[Tensor], values: _Operand, accumulate: builtins.bool = False) -> Tensor:
+        """A copy in which x[indices] = values, or += with accumulate; one index tensor for each leading dimension."""
+
+    def index_put_(self, indices: Sequence[Tensor], values: _Operand, accumulate: builtins.bool = False) -> Self:
+        """self[indices] = values, or += with accumulate."""
 
     def index_select(self, dim: builtins.int, index: Tensor) -> Tensor:
         """Rows (or slices along dim) at the positions in the 1-d index."""
 
+    def inner(self, other: Tensor) -> Tensor:
+        """Sums of products along the last dimension of both."""
+
     def int(self) -> Tensor:
         """Cast to int32."""
+
+    def is_complex(self) -> builtins.bool:
+        """False."""
 
     def is_contiguous(self) -> builtins.bool:
         """True where the elements lie in memory in row-major order without gaps."""
@@ -310,14 +768,71 @@ class Tensor:
     def is_floating_point(self) -> builtins.bool:
         """True for float32 and float64."""
 
+    def is_same_size(self, other: Tensor) -> builtins.bool:
+        """True where the other tensor has the same shape."""
+
+    def is_signed(self) -> builtins.bool:
+        """False for bool and uint8."""
+
+    def isclose(
+        self,
+        other: Tensor,
+        rtol: builtins.float = 1e-05,
+        atol: builtins.float = 1e-08,
+        equal_nan: builtins.bool = False,
+    ) -> Tensor:
+        """True where |input - other| <= atol + rtol |other|, or both are equal."""
+
+    def isfinite(self) -> Tensor:
+        """True where the element is neither infinite nor nan."""
+
+    def isinf(self) -> Tensor:
+        """True where the element is inf or -inf."""
+
+    def isnan(self) -> Tensor:
+        """True where the element is nan."""
+
     def item(self) -> builtins.int | builtins.float:
         """The one element as a Python number."""
+
+    def kron(self, other: Tensor) -> Tensor:
+        """Kronecker product: input's elements, each multiplied by the whole of other."""
+
+    def kthvalue(self, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False) -> ValuesIndices:
+        """(values, indices) of the k-th smallest element along dim, k >= 1."""
 
     def le(self, other: _Operand) -> Tensor:
         """a <= b, elementwise."""
 
+    def le_(self, other: _Operand) -> Self:
+        """In place: a <= b, elementwise."""
+
+    def lerp(self, end: Tensor, weight: _Operand) -> Tensor:
+        """input + weight (end - input); the weight is a number or a tensor."""
+
+    def lerp_(self, end: Tensor, weight: _Operand) -> Self:
+        """In place: input + weight (end - input)."""
+
+    def less(self, other: _Operand) -> Tensor:
+        """a < b, elementwise."""
+
+    def less_(self, other: _Operand) -> Self:
+        """In place: a < b, elementwise."""
+
+    def less_equal(self, other: _Operand) -> Tensor:
+        """a <= b, elementwise."""
+
+    def less_equal_(self, other: _Operand) -> Self:
+        """In place: a <= b, elementwise."""
+
     def log(self) -> Tensor:
         """Natural logarithm; -inf at 0, nan below."""
+
+    def log10(self) -> Tensor:
+        """Logarithm to the base 10."""
+
+    def log10_(self) -> Self:
+        """In place: Logarithm to the base 10."""
 
     def log1p(self) -> Tensor:
         """log(1 + x), accurate near 0."""
@@ -325,20 +840,80 @@ class Tensor:
     def log1p_(self) -> Self:
         """In place: log(1 + x), accurate near 0."""
 
+    def log2(self) -> Tensor:
+        """Logarithm to the base 2."""
+
+    def log2_(self) -> Self:
+        """In place: Logarithm to the base 2."""
+
     def log_(self) -> Self:
         """In place: Natural logarithm; -inf at 0, nan below."""
 
     def log_softmax(self, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
         """log(softmax(x)) along dim, without overflow or cancellation."""
 
+    def logical_and(self, other: _Operand) -> Tensor:
+        """True where both are nonzero."""
+
+    def logical_and_(self, other: _Operand) -> Self:
+        """In place: True where both are nonzero."""
+
     def logical_not(self) -> Tensor:
         """True where the element is zero."""
+
+    def logical_not_(self) -> Self:
+        """In place: True where the element is zero."""
+
+    def logical_or(self, other: _Operand) -> Tensor:
+        """True where either is nonzero."""
+
+    def logical_or_(self, other: _Operand) -> Self:
+        """In place: True where either is nonzero."""
+
+    def logical_xor(self, other: _Operand) -> Tensor:
+        """True where one and not the other is nonzero."""
+
+    def logical_xor_(self, other: _Operand) -> Self:
+        """In place: True where one and not the other is nonzero."""
+
+    def logit(self, eps: builtins.float | None = None) -> Tensor:
+        """log(x / (1 - x)), of x clamped to [eps, 1 - eps] where eps is given."""
+
+    def logit_(self, eps: builtins.float | None = None) -> Self:
+        """In place: log(x / (1 - x)), of x clamped to [eps, 1 - eps] where eps is given."""
+
+    def logsigmoid(self) -> Tensor:
+        """log(sigmoid(x)), without overflow."""
+
+    def logsigmoid_(self) -> Self:
+        """In place: log(sigmoid(x)), without overflow."""
+
+    def logsumexp(self, dim: builtins.int | Sequence[builtins.int], keepdim: builtins.bool = False) -> Tensor:
+        """log(sum(exp(x))) over the given dimensions, without overflow."""
 
     def long(self) -> Tensor:
         """Cast to int64."""
 
     def lt(self, other: _Operand) -> Tensor:
         """a < b, elementwise."""
+
+    def lt_(self, other: _Operand) -> Self:
+        """In place: a < b, elementwise."""
+
+    def masked_fill(self, mask: Tensor, value: _Operand) -> Tensor:
+        """value (a number or 0-d) where the bool mask holds, input elsewhere."""
+
+    def masked_fill_(self, mask: Tensor, value: _Operand) -> Self:
+        """Sets the elements where the bool mask holds to value."""
+
+    def masked_scatter(self, mask: Tensor, source: Tensor) -> Tensor:
+        """A copy in which the elements where the bool mask holds are those of source, one after another."""
+
+    def masked_scatter_(self, mask: Tensor, source: Tensor) -> Self:
+        """masked_scatter() in place."""
+
+    def masked_select(self, mask: Tensor) -> Tensor:
+        """The elements where the bool mask holds, 1-d; the two broadcast."""
 
     def matmul(self, other: Tensor) -> Tensor:
         """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast. Subnormal numbers count as
@@ -368,6 +943,10 @@ class Tensor:
         """Arithmetic mean; nan over no elements."""
 
     @overload
+    def median(self, dim: None = None) -> Tensor: ...
+    @overload
+    def median(self, dim: builtins.int, keepdim: builtins.bool = False) -> ValuesIndices: ...
+    @overload
     def min(self, dim: None = None) -> Tensor: ...
     @overload
     def min(self, dim: builtins.int, keepdim: builtins.bool = False) -> ValuesIndices: ...
@@ -381,14 +960,78 @@ class Tensor:
     def minimum_(self, other: _Operand) -> Self:
         """In place: Smaller of a and b; nan wins. Where they are equal each gets half the gradient."""
 
+    def mish(self) -> Tensor:
+        """x tanh(log(1 + exp(x))) (Misra, 2019)."""
+
+    def mish_(self) -> Self:
+        """In place: x tanh(log(1 + exp(x))) (Misra, 2019)."""
+
+    def mm(self, mat2: Tensor) -> Tensor:
+        """Product of two matrices, (n, m) and (m, p)."""
+
+    def moveaxis(self, source: _Size, destination: _Size) -> Tensor:
+        """movedim(), under NumPy's name."""
+
+    def movedim(self, source: _Size, destination: _Size) -> Tensor:
+        """A view with the dimensions source moved to the places destination."""
+
     def mul(self, other: _Operand) -> Tensor:
         """a * b; logical and for bool."""
 
     def mul_(self, other: _Operand) -> Self:
         """In place: a * b; logical and for bool."""
 
+    def multinomial(
+        self,
+        num_samples: builtins.int,
+        replacement: builtins.bool = False,
+        *,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """num_samples positions for each row of weights, drawn with or without replacement; int64."""
+
+    def multiply(self, other: _Operand) -> Tensor:
+        """a * b; logical and for bool."""
+
+    def multiply_(self, other: _Operand) -> Self:
+        """In place: a * b; logical and for bool."""
+
+    def mv(self, vec: Tensor) -> Tensor:
+        """Product of a matrix and a vector, (n, m) and (m,)."""
+
+    def nanmean(
+        self,
+        dim: builtins.int | Sequence[builtins.int] | None = None,
+        keepdim: builtins.bool = False,
+        *,
+        dtype: _DType | None = None,
+    ) -> Tensor:
+        """Mean of the elements that are not nan."""
+
+    @overload
+    def nanmedian(self, dim: None = None) -> Tensor: ...
+    @overload
+    def nanmedian(self, dim: builtins.int, keepdim: builtins.bool = False) -> ValuesIndices: ...
+    def nansum(
+        self,
+        dim: builtins.int | Sequence[builtins.int] | None = None,
+        keepdim: builtins.bool = False,
+        *,
+        dtype: _DType | None = None,
+    ) -> Tensor:
+        """Sum of the elements that are not nan."""
+
+    def narrow(self, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
+        """The view of `length` slices along dim from `start` on."""
+
+    def ndimension(self) -> builtins.int:
+        """Number of dimensions."""
+
     def ne(self, other: _Operand) -> Tensor:
         """a != b, elementwise."""
+
+    def ne_(self, other: _Operand) -> Self:
+        """In place: a != b, elementwise."""
 
     def neg(self) -> Tensor:
         """Negative, -x."""
@@ -396,11 +1039,76 @@ class Tensor:
     def neg_(self) -> Self:
         """In place: Negative, -x."""
 
+    def negative(self) -> Tensor:
+        """Negative, -x."""
+
+    def negative_(self) -> Self:
+        """In place: Negative, -x."""
+
     def nelement(self) -> builtins.int:
         """Number of elements."""
 
-    def nonzero(self) -> Tensor:
-        """Positions of the nonzero elements, one row each; int64 (n, rank)."""
+    def new_empty(
+        self,
+        *size: _Size,
+        dtype: _DType | None = None,
+        device: _Device | None = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
+        """Uninitialised, of the given sizes, in this tensor's dtype unless another is given."""
+
+    def new_full(
+        self,
+        size: _Size,
+        fill_value: _Operand,
+        *,
+        dtype: _DType | None = None,
+        device: _Device | None = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
+        """full() in this tensor's dtype unless another is given."""
+
+    def new_ones(
+        self,
+        *size: _Size,
+        dtype: _DType | None = None,
+        device: _Device | None = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
+        """Ones of the given sizes, in this tensor's dtype unless another is given."""
+
+    def new_tensor(
+        self,
+        data: Any,
+        *,
+        dtype: _DType | None = None,
+        device: _Device | None = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
+        """tensor() in this tensor's dtype unless another is given."""
+
+    def new_zeros(
+        self,
+        *size: _Size,
+        dtype: _DType | None = None,
+        device: _Device | None = None,
+        requires_grad: builtins.bool = False,
+    ) -> Tensor:
+        """Zeros of the given sizes, in this tensor's dtype unless another is given."""
+
+    @overload
+    def nonzero(self, *, as_tuple: Literal[False] = False) -> Tensor: ...
+    @overload
+    def nonzero(self, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
+    def norm(
+        self,
+        p: builtins.float | str = "fro",
+        dim: builtins.int | Sequence[builtins.int] | None = None,
+        keepdim: builtins.bool = False,
+        dtype: _DType | None = None,
+    ) -> Tensor:
+        """sum(|x|^p)^(1/p) over all or the given dimensions: p a number, inf (the largest |x|), -inf (the smallest), 0
+        (how many are not 0) or 'fro' (2). The gradient at 0 is 0. ValueError for 'nuc'."""
 
     def normal_(
         self,
@@ -411,11 +1119,20 @@ class Tensor:
     ) -> Self:
         """Fills the tensor with normal draws."""
 
+    def not_equal(self, other: _Operand) -> Tensor:
+        """a != b, elementwise."""
+
+    def not_equal_(self, other: _Operand) -> Self:
+        """In place: a != b, elementwise."""
+
     def numel(self) -> builtins.int:
         """Number of elements."""
 
-    def numpy(self) -> _Array:
-        """A NumPy array on the same memory; RuntimeError for a tensor that requires grad."""
+    def numpy(self, *, force: builtins.bool = False) -> _Array:
+        """A NumPy array on the same memory; RuntimeError for a tensor that requires grad, unless force is true."""
+
+    def outer(self, vec2: Tensor) -> Tensor:
+        """All products of two vectors' elements, (n, m)."""
 
     def permute(self, *dims: _Size) -> Tensor:
         """A view with the dimensions in the given order."""
@@ -426,11 +1143,41 @@ class Tensor:
     def pow_(self, other: _Operand) -> Self:
         """In place: a to the power b. The gradient in b where a == 0 and b >= 0 is 0."""
 
+    def prod(
+        self,
+        dim: builtins.int | None = None,
+        keepdim: builtins.bool = False,
+        *,
+        dtype: _DType | None = None,
+    ) -> Tensor:
+        """Product over all or along dim; integers are multiplied in int64. The gradient is right where elements are
+        0."""
+
+    def random_(
+        self,
+        from_: builtins.int | None = None,
+        to: builtins.int | None = None,
+        *,
+        generator: Generator | None = None,
+    ) -> Self:
+        """Fills the tensor with integers from from_ (0) to to - 1; with none given, over all that the dtype holds
+        exactly and that are not negative."""
+
+    def ravel(self) -> Tensor:
+        """The elements in one dimension; a view where possible."""
+
     def reciprocal(self) -> Tensor:
         """1 / x."""
 
     def reciprocal_(self) -> Self:
         """In place: 1 / x."""
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Calls hook(gradient) whenever a gradient with respect to this tensor is computed; what it returns, if not
+        None, takes the gradient's place. Returns a handle with remove()."""
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+        """Calls hook(tensor) after the .grad of this leaf was added to. Returns a handle with remove()."""
 
     def relu(self) -> Tensor:
         """max(x, 0); the gradient at 0 is 0, nan passes through."""
@@ -438,20 +1185,113 @@ class Tensor:
     def relu_(self) -> Self:
         """In place: max(x, 0); the gradient at 0 is 0, nan passes through."""
 
+    def remainder(self, other: _Operand) -> Tensor:
+        """a - b floor(a / b), with the sign of b, as Python's %. RuntimeError for integers divided by 0."""
+
+    def remainder_(self, other: _Operand) -> Self:
+        """In place: a - b floor(a / b), with the sign of b, as Python's %. RuntimeError for integers divided by 0."""
+
+    def repeat(self, *repeats: _Size) -> Tensor:
+        """The tensor repeated along every dimension."""
+
+    def repeat_interleave(
+        self,
+        repeats: Tensor | builtins.int | None = None,
+        dim: builtins.int | None = None,
+        *,
+        output_size: builtins.int | None = None,
+    ) -> Tensor:
+        """Each element (along dim, or of the flattened input) repeated: an int, or a number for each. With the input
+        alone: the index that repeats position k input[k] times."""
+
     def requires_grad_(self, requires_grad: builtins.bool = True) -> Self:
         """Sets whether operations on this leaf are recorded; returns it."""
 
     def reshape(self, *shape: _Size) -> Tensor:
         """The same elements in another shape (one size may be -1); a view where possible."""
 
+    def reshape_as(self, other: Tensor) -> Tensor:
+        """reshape() to another tensor's shape."""
+
+    def retain_grad(self) -> None:
+        """Keeps the .grad of this tensor, which is no leaf, in backward()."""
+
+    def roll(self, shifts: _Size, dims: _Size | None = None) -> Tensor:
+        """The elements moved along dims, round the end to the beginning; without dims, along the flattened tensor."""
+
+    def rot90(self, k: builtins.int = 1, dims: _Size = (0, 1)) -> Tensor:
+        """Rotates the plane of two dimensions by k times 90 degrees, from the first to the second."""
+
+    def round(self, *, decimals: builtins.int = 0) -> Tensor:
+        """The nearest number of so many decimals, a whole one by default; ties go to the even one. The gradient is
+        0."""
+
+    def round_(self, *, decimals: builtins.int = 0) -> Self:
+        """In place: The nearest number of so many decimals, a whole one by default; ties go to the even one. The
+        gradient is 0."""
+
+    def rsqrt(self) -> Tensor:
+        """1 / sqrt(x)."""
+
+    def rsqrt_(self) -> Self:
+        """In place: 1 / sqrt(x)."""
+
+    def scatter(
+        self,
+        dim: builtins.int,
+        index: Tensor,
+        src: _Operand | None = None,
+        value: _Operand | None = None,
+        *,
+        reduce: str | None = None,
+    ) -> Tensor:
+        """A copy in which out[i][index[i][j]] = src[i][j] for dim=1, likewise for other dims; src may be a number.
+        reduce: 'add' or 'multiply' (without gradient) what is there."""
+
+    def scatter_(
+        self,
+        dim: builtins.int,
+        index: Tensor,
+        src: _Operand | None = None,
+        value: _Operand | None = None,
+        *,
+        reduce: str | None = None,
+    ) -> Self:
+        """scatter() in place."""
+
+    def scatter_add(self, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
+        """A copy in which out[i][index[i][j]] += src[i][j] for dim=1, likewise for other dims, in the order of the
+        index."""
+
+    def scatter_add_(self, dim: builtins.int, index: Tensor, src: Tensor) -> Self:
+        """scatter_add() in place."""
+
     def select(self, dim: builtins.int, index: builtins.int) -> Tensor:
         """The view at one index of a dimension, which goes away."""
+
+    def selu(self) -> Tensor:
+        """scale (x where x > 0, alpha (exp(x) - 1) elsewhere), the constants of Klambauer et al., 2017."""
+
+    def selu_(self) -> Self:
+        """In place: scale (x where x > 0, alpha (exp(x) - 1) elsewhere), the constants of Klambauer et al., 2017."""
+
+    def sgn(self) -> Tensor:
+        """-1, 0 or 1; 0 for nan. The gradient is 0."""
+
+    def sgn_(self) -> Self:
+        """In place: -1, 0 or 1; 0 for nan. The gradient is 0."""
 
     def sigmoid(self) -> Tensor:
         """Logistic function 1 / (1 + exp(-x))."""
 
     def sigmoid_(self) -> Self:
         """In place: Logistic function 1 / (1 + exp(-x))."""
+
+    def sign(self) -> Tensor:
+        """-1, 0 or 1; 0 for nan. The gradient is 0."""
+
+    def sign_(self) -> Self:
+        """In place: -1, 0 or 1; 0 for nan. The gradient is 0."""
 
     def silu(self) -> Tensor:
         """x sigmoid(x)."""
@@ -465,6 +1305,12 @@ class Tensor:
     def sin_(self) -> Self:
         """In place: Sine, x in radians."""
 
+    def sinh(self) -> Tensor:
+        """Hyperbolic sine."""
+
+    def sinh_(self) -> Self:
+        """In place: Hyperbolic sine."""
+
     @overload
     def size(self, dim: None = None) -> Size: ...
     @overload
@@ -477,6 +1323,24 @@ class Tensor:
 
     def softplus_(self) -> Self:
         """In place: log(1 + exp(x)), without overflow."""
+
+    def sort(
+        self,
+        dim: builtins.int = -1,
+        descending: builtins.bool = False,
+        stable: builtins.bool = False,
+    ) -> ValuesIndices:
+        """(values, indices) in order along dim; nan counts as the largest. Equal elements always keep their order."""
+
+    def split(
+        self,
+        split_size_or_sections: builtins.int | Sequence[builtins.int],
+        dim: builtins.int = 0,
+    ) -> tuple[Tensor, ...]:
+        """Views along dim, a tuple: of one size (the last may be smaller), or of the sizes in a list."""
+
+    def split_with_sizes(self, split_sizes: Sequence[builtins.int], dim: builtins.int = 0) -> tuple[Tensor, ...]:
+        """Views along dim of the sizes in a list, a tuple."""
 
     def sqrt(self) -> Tensor:
         """Square root; nan below 0."""
@@ -510,11 +1374,17 @@ class Tensor:
     def stride(self, dim: None = None) -> tuple[builtins.int, ...]: ...
     @overload
     def stride(self, dim: builtins.int) -> builtins.int: ...
-    def sub(self, other: _Operand) -> Tensor:
-        """a - b."""
+    def sub(self, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+        """a - alpha b."""
 
-    def sub_(self, other: _Operand) -> Self:
-        """In place: a - b."""
+    def sub_(self, other: _Operand, *, alpha: _Operand = 1) -> Self:
+        """In place: a - alpha b."""
+
+    def subtract(self, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+        """a - alpha b."""
+
+    def subtract_(self, other: _Operand, *, alpha: _Operand = 1) -> Self:
+        """In place: a - alpha b."""
 
     def sum(
         self,
@@ -525,8 +1395,27 @@ class Tensor:
     ) -> Tensor:
         """Sum; integers are added up in int64."""
 
+    def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
+        """transpose(), under NumPy's name."""
+
+    def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+        """transpose(): a view with two dimensions exchanged."""
+
     def t(self) -> Tensor:
         """The transpose of a matrix; vectors and scalars are returned as they are."""
+
+    def take(self, index: Tensor) -> Tensor:
+        """Elements of the flattened input at the positions in index, in index's shape."""
+
+    def take_along_dim(self, indices: Tensor, dim: builtins.int | None = None) -> Tensor:
+        """gather() with input and indices broadcast but for dim; without dim, both flattened. Indices may count from
+        the end."""
+
+    def tan(self) -> Tensor:
+        """Tangent, x in radians."""
+
+    def tan_(self) -> Self:
+        """In place: Tangent, x in radians."""
 
     def tanh(self) -> Tensor:
         """Hyperbolic tangent."""
@@ -534,20 +1423,77 @@ class Tensor:
     def tanh_(self) -> Self:
         """In place: Hyperbolic tangent."""
 
-    def to(self, dtype: _DType | Tensor) -> Tensor:
-        """The tensor in another dtype (itself where it has that dtype already)."""
+    def tensor_split(
+        self,
+        indices_or_sections: builtins.int | Sequence[builtins.int] | Tensor,
+        dim: builtins.int = 0,
+    ) -> tuple[Tensor, ...]:
+        """Views along dim, a tuple: an int says into how many nearly equal parts, a list before which indices to
+        cut."""
+
+    def tile(self, *dims: _Size) -> Tensor:
+        """repeat(), where leading dimensions may be left out."""
+
+    def to(
+        self,
+        *args: _DType | _Device | Tensor | builtins.bool | None,
+        dtype: _DType | Tensor | None = None,
+        device: _Device | None = None,
+        non_blocking: builtins.bool = False,
+        copy: builtins.bool = False,
+    ) -> Tensor:
+        """The tensor in another dtype or in that of another tensor: itself where it has it already, unless copy.
+        Devices are accepted where they are the CPU."""
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
 
+    def topk(
+        self,
+        k: builtins.int,
+        dim: builtins.int = -1,
+        largest: builtins.bool = True,
+        sorted: builtins.bool = True,
+    ) -> ValuesIndices:
+        """(values, indices) of the k largest (or smallest) elements along dim, in order; of equals the first ones."""
+
+    def trace(self) -> Tensor:
+        """Sum of the main diagonal of a matrix."""
+
     def transpose(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
         """A view with two dimensions exchanged."""
 
-    def type(self, dtype: _DType | Tensor) -> Tensor:
-        """The tensor in another dtype."""
+    def tril(self, diagonal: builtins.int = 0) -> Tensor:
+        """The lower triangle of the matrices in the last two dimensions, zero above a diagonal."""
 
-    def type_as(self, dtype: _DType | Tensor) -> Tensor:
+    def triu(self, diagonal: builtins.int = 0) -> Tensor:
+        """The upper triangle of the matrices in the last two dimensions, zero below a diagonal."""
+
+    def true_divide(self, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+        """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers
+        stay integers."""
+
+    def true_divide_(self, other: _Operand, *, rounding_mode: str | None = None) -> Self:
+        """In place: True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and
+        integers stay integers."""
+
+    def trunc(self) -> Tensor:
+        """The next whole number towards 0. The gradient is 0."""
+
+    def trunc_(self) -> Self:
+        """In place: The next whole number towards 0. The gradient is 0."""
+
+    def type(self, dtype: _DType | Tensor | None = None, non_blocking: builtins.bool = False) -> Tensor | str:
+        """The tensor in another dtype; without one, the name of its type."""
+
+    def type_as(self, other: Tensor) -> Tensor:
         """The tensor in the dtype of another one."""
+
+    def unbind(self, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+        """The slices along dim, which goes away, as a tuple of views."""
+
+    def unflatten(self, dim: builtins.int, *sizes: _Size) -> Tensor:
+        """A view with dimension dim cut into several (one size may be -1)."""
 
     def uniform_(
         self,
@@ -557,6 +1503,24 @@ class Tensor:
         generator: Generator | None = None,
     ) -> Self:
         """Fills the tensor with draws from [from_, to)."""
+
+    def unique(
+        self,
+        sorted: builtins.bool = True,
+        return_inverse: builtins.bool = False,
+        return_counts: builtins.bool = False,
+        dim: builtins.int | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """The distinct elements, or slices along dim, in order; then, if asked for, where each element went and how
+        often each occurs. Each nan is distinct."""
+
+    def unique_consecutive(
+        self,
+        return_inverse: builtins.bool = False,
+        return_counts: builtins.bool = False,
+        dim: builtins.int | None = None,
+    ) -> Tensor | tuple[Tensor, ...]:
+        """The first of every run of equal elements, or slices along dim; the other results as in unique()."""
 
     def unsqueeze(self, dim: builtins.int) -> Tensor:
         """A view with a dimension of size 1 inserted at dim."""
@@ -571,11 +1535,23 @@ class Tensor:
     ) -> Tensor:
         """Variance, divided by n - correction (1 by default, Bessel's)."""
 
+    def vdot(self, other: Tensor) -> Tensor:
+        """dot()."""
+
     def view(self, *shape: _Size) -> Tensor:
         """The same memory in another shape; an error where that needs a copy."""
 
     def view_as(self, other: Tensor) -> Tensor:
         """view() in another tensor's shape."""
+
+    def where(self, condition: Tensor, other: _Operand) -> Tensor:
+        """This tensor where condition holds, other elsewhere."""
+
+    def xlogy(self, other: _Operand) -> Tensor:
+        """a log(b), 0 where a is 0."""
+
+    def xlogy_(self, other: _Operand) -> Self:
+        """In place: a log(b), 0 where a is 0."""
 
     def zero_(self) -> Self:
         """Sets every element to zero."""
@@ -644,6 +1620,12 @@ class _Program:
     def replay(self, arguments: list[Tensor]) -> list[Tensor] | None:
         """The outputs of one run, or None where something has changed that needs a new capture."""
 
+class _SavedTensors:
+    """What a Function saved for backward()."""
+
+    def unpack(self) -> tuple:
+        """The tensors, checked for writes since they were saved."""
+
 class dtype:
     """The type of a tensor's elements, e.g. tapegrad.float32."""
 
@@ -653,8 +1635,23 @@ class dtype:
     def itemsize(self) -> builtins.int: ...
     def __repr__(self) -> str: ...
 
+def _backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None,
+    retain_graph: builtins.bool,
+    create_graph: builtins.bool,
+    inputs: Tensor | Sequence[Tensor] | None,
+) -> None:
+    """Adds gradients to the .grad of leaves, in one sweep."""
+
 def _cgroup_cpus(none: builtins.int, root: str) -> builtins.int:
     """CPUs granted by the cgroups found in the folder `root`, or `none` if there is no quota."""
+
+def _check_dirty(name: str, tensor: Tensor) -> None:
+    """Refuses a leaf that a Function has written to."""
+
+def _elementwise_names() -> list[str]:
+    """Names of the ops that work element by element, with operands that broadcast."""
 
 def _make_subclass(cls: type[Any], data: Any, requires_grad: builtins.bool = False) -> Tensor:
     """The data of a tensor as an instance of a Tensor subclass."""
@@ -664,6 +1661,9 @@ def _measure_peak() -> tuple[builtins.float, builtins.float, list[tuple[builtins
 
 def _note_use(object: Any) -> None:
     """Tells a running capture of a module or optimizer."""
+
+def _operand(value: _Operand) -> Tensor:
+    """What an operator makes of its other operand."""
 
 def _outside_capture(function: Callable[[], Any]) -> Any:
     """Calls the function; a running capture does not see what it does."""
@@ -680,14 +1680,38 @@ def _profile_start() -> None:
 def _profile_stop() -> list[tuple[Any, ...]]:
     """Ends the record: a list of (name, is_range, is_backward, thread, start, duration, flops, bytes, shape, dtype)."""
 
+def _reaches_other_leaves(roots: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor]) -> builtins.bool:
+    """Whether the roots depend on leaves that are none of the inputs, nor behind them."""
+
+def _record_function(
+    ctx: Any,
+    name: str,
+    inputs: Tensor | Sequence[Tensor],
+    outputs: Tensor | Sequence[Tensor],
+    saved: _SavedTensors,
+) -> None:
+    """Puts a Function that has run on the tape."""
+
 def _require_finite(x: Tensor) -> Tensor:
     """The one value of x, outside the graph. Raises _NotFinite, also in a replay, before what follows is run."""
+
+def _run_checkpointed(function: Callable[[], Any], again: Callable[[], Any]) -> Any:
+    """function(), whose recorded operations save nothing: again() runs it once more when a gradient needs them."""
 
 def _same_objects(a: list[Any], b: list[Any]) -> builtins.bool:
     """Whether two lists hold the same objects in the same order."""
 
+def _set_anomaly(mode: builtins.bool, package: str) -> None:
+    """Looks for nan behind every operation, or no longer."""
+
+def _set_batched(cls: type[Any], call: Callable[..., Any]) -> None:
+    """Operations that meet an instance of the class are answered by call(name, args, kwargs)."""
+
 def _set_grad_enabled(mode: builtins.bool) -> builtins.bool:
     """Sets whether operations are recorded; returns whether they were."""
+
+def _set_inference_mode(mode: builtins.bool) -> builtins.bool:
+    """Sets whether recording is out of reach; returns whether it was."""
 
 def _sort_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]] | None:
     """(key, tensors) of a call's arguments; None inside of a capture."""
@@ -705,6 +1729,15 @@ def _with_gradients(params: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor
 def abs(input: Tensor) -> Tensor:
     """Absolute value; the gradient at 0 is 0."""
 
+def absolute(input: Tensor) -> Tensor:
+    """Absolute value; the gradient at 0 is 0."""
+
+def acos(input: Tensor) -> Tensor:
+    """Inverse cosine in radians; nan outside [-1, 1]."""
+
+def acosh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic cosine; nan below 1."""
+
 def active_isa() -> str:
     """The ISA level of the kernels in use: 'baseline', 'avx2' or 'avx512'."""
 
@@ -718,11 +1751,49 @@ def adam_step_(
     """One Adam step (Kingma and Ba 2015) over lists of tensors, in place. state: the first and second moments. step:
     the number of steps so far, which is raised."""
 
-def add(input: Tensor, other: _Operand) -> Tensor:
-    """a + b; logical or for bool."""
+def add(input: Tensor, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+    """a + alpha b; logical or for bool."""
 
-def all(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def addbmm(
+    input: Tensor,
+    batch1: Tensor,
+    batch2: Tensor,
+    *,
+    beta: builtins.float = 1,
+    alpha: builtins.float = 1,
+) -> Tensor:
+    """beta * input + alpha * the sum of bmm(batch1, batch2) over the batch, the input broadcast."""
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Tensor:
+    """input + value tensor1 / tensor2."""
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Tensor:
+    """input + value tensor1 tensor2."""
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+    """beta * input + alpha * (mat1 @ mat2), the input broadcast."""
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+    """beta * input + alpha * (mat @ vec), the input broadcast."""
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
+    """beta * input + alpha * outer(vec1, vec2), the input broadcast."""
+
+def all(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    keepdim: builtins.bool = False,
+) -> Tensor:
     """True where every element is nonzero."""
+
+def allclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: builtins.float = 1e-05,
+    atol: builtins.float = 1e-08,
+    equal_nan: builtins.bool = False,
+) -> builtins.bool:
+    """Whether isclose() holds everywhere; a bool."""
 
 def amax(input: Tensor, dim: builtins.int | Sequence[builtins.int] = (), keepdim: builtins.bool = False) -> Tensor:
     """Largest element; nan wins. Ties share the gradient evenly."""
@@ -730,7 +1801,14 @@ def amax(input: Tensor, dim: builtins.int | Sequence[builtins.int] = (), keepdim
 def amin(input: Tensor, dim: builtins.int | Sequence[builtins.int] = (), keepdim: builtins.bool = False) -> Tensor:
     """Smallest element; nan wins. Ties share the gradient evenly."""
 
-def any(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
+def aminmax(input: Tensor, *, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Extremes:
+    """(min, max): amin and amax over all or along dim."""
+
+def any(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    keepdim: builtins.bool = False,
+) -> Tensor:
     """True where any element is nonzero."""
 
 def arange(
@@ -740,8 +1818,30 @@ def arange(
     *,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
+    device: _Device | None = None,
 ) -> Tensor:
     """start, start + step, ... up to but without end; int64 unless a float is given. arange(n) counts from 0."""
+
+def arccos(input: Tensor) -> Tensor:
+    """Inverse cosine in radians; nan outside [-1, 1]."""
+
+def arccosh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic cosine; nan below 1."""
+
+def arcsin(input: Tensor) -> Tensor:
+    """Inverse sine in radians; nan outside [-1, 1]."""
+
+def arcsinh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic sine."""
+
+def arctan(input: Tensor) -> Tensor:
+    """Inverse tangent in radians."""
+
+def arctan2(input: Tensor, other: _Operand) -> Tensor:
+    """The angle of the point (b, a), in radians."""
+
+def arctanh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic tangent; nan outside [-1, 1]."""
 
 def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
     """Position of the largest element (the first of equals), int64."""
@@ -749,8 +1849,83 @@ def argmax(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.boo
 def argmin(input: Tensor, dim: builtins.int | None = None, keepdim: builtins.bool = False) -> Tensor:
     """Position of the smallest element (the first of equals), int64."""
 
+def argsort(
+    input: Tensor,
+    dim: builtins.int = -1,
+    descending: builtins.bool = False,
+    stable: builtins.bool = False,
+) -> Tensor:
+    """The indices of sort()."""
+
+def argwhere(input: Tensor) -> Tensor:
+    """Positions of the nonzero elements, one row each; int64 (n, rank)."""
+
+def asin(input: Tensor) -> Tensor:
+    """Inverse sine in radians; nan outside [-1, 1]."""
+
+def asinh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic sine."""
+
+def atan(input: Tensor) -> Tensor:
+    """Inverse tangent in radians."""
+
+def atan2(input: Tensor, other: _Operand) -> Tensor:
+    """The angle of the point (b, a), in radians."""
+
+def atanh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic tangent; nan outside [-1, 1]."""
+
+def atleast_1d(input: Tensor | Sequence[Tensor], *others: Tensor) -> Any:
+    """A view with at least one dimension; of several tensors, a tuple."""
+
+def atleast_2d(input: Tensor | Sequence[Tensor], *others: Tensor) -> Any:
+    """A view with at least two dimensions, the first new; of several tensors, a tuple."""
+
+def atleast_3d(input: Tensor | Sequence[Tensor], *others: Tensor) -> Any:
+    """A view with at least three dimensions, (m, n, 1); of several tensors, a tuple."""
+
+def baddbmm(
+    input: Tensor,
+    batch1: Tensor,
+    batch2: Tensor,
+    *,
+    beta: builtins.float = 1,
+    alpha: builtins.float = 1,
+) -> Tensor:
+    """beta * input + alpha * bmm(batch1, batch2), the input broadcast."""
+
+def bernoulli(input: Tensor, p: builtins.float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Ones, drawn with the probabilities in input (or p for all), and zeros, in input's dtype."""
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(t log(x) + (1 - t) log(1 - x)), t the target in 0 .. 1, times weight, which broadcasts to the input; a
+    logarithm is -100 at least. ValueError where input and target differ in shape: nothing is broadcast."""
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """-(pos_weight t log(sigmoid(x)) + (1 - t) log(1 - sigmoid(x))), t the target in 0 .. 1, times weight; both weights
+    broadcast to the input. ValueError where input and target differ in shape: nothing is broadcast."""
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: builtins.int = 0) -> Tensor:
+    """How often each of 0, 1, ... occurs in a 1-d tensor of integers, or the sum of the weights where it does."""
+
 def bitwise_and(input: Tensor, other: _Operand) -> Tensor:
     """a & b."""
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """~x: every bit turned over; logical_not() of bools."""
 
 def bitwise_or(input: Tensor, other: _Operand) -> Tensor:
     """a | b."""
@@ -758,29 +1933,149 @@ def bitwise_or(input: Tensor, other: _Operand) -> Tensor:
 def bitwise_xor(input: Tensor, other: _Operand) -> Tensor:
     """a ^ b."""
 
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Products of two batches of matrices, (b, n, m) and (b, m, p)."""
+
+def broadcast_tensors(*tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors expanded to the shape they broadcast to, a tuple of views."""
+
+def broadcast_to(input: Tensor, *size: _Size) -> Tensor:
+    """expand(): a view with dimensions of size 1 repeated."""
+
+def bucketize(
+    input: Tensor,
+    boundaries: Tensor,
+    *,
+    out_int32: builtins.bool = False,
+    right: builtins.bool = False,
+) -> Tensor:
+    """searchsorted(boundaries, input)."""
+
 def cat(tensors: Sequence[Tensor], dim: builtins.int = 0) -> Tensor:
     """Joins tensors along an existing dimension."""
+
+def cdist(
+    x1: Tensor,
+    x2: Tensor,
+    p: builtins.float = 2.0,
+    compute_mode: str = "use_mm_for_euclid_dist_if_necessary",
+) -> Tensor:
+    """Distances (..., P, R) in the p-norm between the rows of x1 (..., P, M) and of x2 (..., R, M). p = 2 is computed
+    directly under every compute_mode; other p take memory for all differences. The gradient at distance 0 is 0."""
+
+def ceil(input: Tensor) -> Tensor:
+    """The next whole number above. The gradient is 0."""
+
+def celu(input: Tensor, alpha: _Operand = 1.0, inplace: builtins.bool = False) -> Tensor:
+    """x where x > 0, alpha (exp(x / alpha) - 1) elsewhere (Barron, 2017)."""
+
+def chunk(input: Tensor, chunks: builtins.int, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+    """Views along dim, a tuple: at most `chunks` of them, all but the last of one size."""
+
+def clamp(input: Tensor, min: _Operand | None = None, max: _Operand | None = None) -> Tensor:
+    """min(max(x, min), max); a bound may be None; nan stays nan. The gradient passes where min <= x <= max."""
+
+def clamp_max(input: Tensor, max: _Operand) -> Tensor:
+    """clamp() from above alone."""
+
+def clamp_min(input: Tensor, min: _Operand) -> Tensor:
+    """clamp() from below alone."""
+
+def clip(input: Tensor, min: _Operand | None = None, max: _Operand | None = None) -> Tensor:
+    """min(max(x, min), max); a bound may be None; nan stays nan. The gradient passes where min <= x <= max."""
 
 def clone(input: Tensor) -> Tensor:
     """A contiguous copy; gradients flow through."""
 
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors along dimension 1, vectors as columns."""
+
+def corrcoef(input: Tensor) -> Tensor:
+    """Pearson's correlation matrix of the variables (rows) of input."""
+
 def cos(input: Tensor) -> Tensor:
     """Cosine, x in radians."""
 
-def cross_entropy(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Negative log-likelihood of target under softmax(input): input (N, C) or (C,) or (N, C, d1, ...) of logits; target
-    of class labels (N,), (), (N, d1, ...), or of probabilities in the input's shape. IndexError for a label outside 0
-    .. C - 1."""
+def cosh(input: Tensor) -> Tensor:
+    """Hyperbolic cosine."""
 
-def div(input: Tensor, other: _Operand) -> Tensor:
-    """True division a / b."""
+def count_nonzero(input: Tensor, dim: builtins.int | Sequence[builtins.int] | None = None) -> Tensor:
+    """How many elements are not 0, over all or the given dimensions; int64."""
+
+def cov(
+    input: Tensor,
+    *,
+    correction: builtins.int = 1,
+    fweights: Tensor | None = None,
+    aweights: Tensor | None = None,
+) -> Tensor:
+    """Covariance matrix of the variables (rows) of input (variables, observations) or (observations,). fweights:
+    integers, how often each observation counts; aweights: floats, its weight."""
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: builtins.int = -100,
+    reduction: str = "mean",
+    label_smoothing: builtins.float = 0.0,
+) -> Tensor:
+    """Negative log-likelihood of target under softmax(input): input (N, C) or (C,) or (N, C, d1, ...) of logits; target
+    of class labels (N,), (), (N, d1, ...), or of probabilities in the input's shape. weight (C,): of each class; the
+    mean is over the weights of the labels. Labels equal to ignore_index do not count. IndexError for another label
+    outside 0 .. C - 1."""
+
+def cummax(input: Tensor, dim: builtins.int) -> ValuesIndices:
+    """(values, indices) of the largest element so far (the last of equals) along dim."""
+
+def cummin(input: Tensor, dim: builtins.int) -> ValuesIndices:
+    """(values, indices) of the smallest element so far (the last of equals) along dim."""
+
+def cumprod(input: Tensor, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
+    """Partial products along dim; integers are multiplied in int64. The gradient is right where elements are 0."""
+
+def cumsum(input: Tensor, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
+    """Partial sums along dim; integers are added up in int64."""
+
+def diag(input: Tensor, diagonal: builtins.int = 0) -> Tensor:
+    """Of a vector, the matrix with that diagonal; of a matrix, a copy of its diagonal."""
+
+def diag_embed(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1) -> Tensor:
+    """Zeros with the last dimension on a diagonal of two new ones."""
+
+def diagonal(input: Tensor, offset: builtins.int = 0, dim1: builtins.int = 0, dim2: builtins.int = 1) -> Tensor:
+    """The view of a diagonal of two dimensions, which go away; it becomes the last one. offset > 0: above the main
+    one."""
+
+def div(input: Tensor, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers stay
+    integers."""
+
+def divide(input: Tensor, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers stay
+    integers."""
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Sum of the products of two vectors' elements."""
 
 def dropout(input: Tensor, p: builtins.float = 0.5, training: builtins.bool = True) -> Tensor:
     """Zeroes each element with probability p and scales the others by 1 / (1 - p); the identity when not training."""
 
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors along dimension 2."""
+
+def einsum(*args: Any) -> Tensor:
+    """einsum(equation, *operands): Einstein's sum, such as einsum('bij,jk->bik', x, y); '...' stands for dimensions
+    that broadcast, a repeated letter for a diagonal. Also einsum(x, [0, 1], y, [1, 2], [0, 2])."""
+
+def elu(input: Tensor, alpha: _Operand = 1.0, inplace: builtins.bool = False) -> Tensor:
+    """x where x > 0, alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter, 2016)."""
+
 def empty(
     *size: _Size,
     dtype: _DType | None = None,
+    device: _Device | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -789,17 +2084,32 @@ def empty(
 def empty_cache() -> None:
     """Gives cached memory back to the system."""
 
-def empty_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
 def eq(input: Tensor, other: _Operand) -> Tensor:
     """a == b, elementwise."""
 
+def equal(input: Tensor, other: Tensor) -> builtins.bool:
+    """Whether both have one shape and equal elements; a bool."""
+
 def erf(input: Tensor) -> Tensor:
     """Error function."""
 
+def erfc(input: Tensor) -> Tensor:
+    """1 - erf(x), accurate where that is small."""
+
 def exp(input: Tensor) -> Tensor:
     """e to the power x."""
+
+def exp2(input: Tensor) -> Tensor:
+    """2 to the power x."""
 
 def expm1(input: Tensor) -> Tensor:
     """exp(x) - 1, accurate near 0."""
@@ -810,11 +2120,46 @@ def eye(
     *,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
+    device: _Device | None = None,
 ) -> Tensor:
     """The n x m matrix with ones on its diagonal."""
 
+def fix(input: Tensor) -> Tensor:
+    """The next whole number towards 0. The gradient is 0."""
+
 def flatten(input: Tensor, start_dim: builtins.int = 0, end_dim: builtins.int = -1) -> Tensor:
     """Joins the dimensions from start_dim to end_dim."""
+
+def flip(input: Tensor, *dims: _Size) -> Tensor:
+    """A copy with the given dimensions in reverse order."""
+
+def fliplr(input: Tensor) -> Tensor:
+    """A copy with dimension 1 in reverse order."""
+
+def flipud(input: Tensor) -> Tensor:
+    """A copy with dimension 0 in reverse order."""
+
+def floor(input: Tensor) -> Tensor:
+    """The next whole number below. The gradient is 0."""
+
+def floor_divide(input: Tensor, other: _Operand) -> Tensor:
+    """a / b rounded downwards. The gradient is 0. RuntimeError for integers divided by 0."""
+
+def fmax(input: Tensor, other: _Operand) -> Tensor:
+    """Larger of the two; where one is nan, the other."""
+
+def fmin(input: Tensor, other: _Operand) -> Tensor:
+    """Smaller of the two; where one is nan, the other."""
+
+def fmod(input: Tensor, other: _Operand) -> Tensor:
+    """a - b trunc(a / b), with the sign of a. RuntimeError for integers divided by 0."""
+
+def frac(input: Tensor) -> Tensor:
+    """x - trunc(x)."""
+
+def from_dlpack(ext_tensor: Any, *, device: _Device | None = None, copy: builtins.bool | None = None) -> Tensor:
+    """A tensor on the memory of another library's array, which it holds: any object with __dlpack__, or a capsule.
+    BufferError for what is not in the CPU's memory or has negative strides."""
 
 def from_numpy(array: _Array) -> Tensor:
     """A tensor that shares the array's memory and holds it. Copies only arrays with negative strides, foreign byte
@@ -826,6 +2171,7 @@ def full(
     *,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
+    device: _Device | None = None,
 ) -> Tensor:
     """A tensor of one value; its dtype is that of the value unless given."""
 
@@ -835,6 +2181,7 @@ def full_like(
     *,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
+    device: _Device | None = None,
 ) -> Tensor:
     """full() with the shape and dtype of another tensor."""
 
@@ -850,6 +2197,9 @@ def gelu(input: Tensor) -> Tensor:
 def gelu_tanh(input: Tensor) -> Tensor:
     """gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
+def ger(input: Tensor, vec2: Tensor) -> Tensor:
+    """outer()."""
+
 def get_default_dtype() -> dtype:
     """The dtype of Python floats and of creation functions."""
 
@@ -859,24 +2209,113 @@ def get_num_threads() -> builtins.int:
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Tensor | Sequence[Tensor] | None = None,
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: builtins.bool | None = None,
     create_graph: builtins.bool = False,
-    allow_unused: builtins.bool = False,
+    allow_unused: builtins.bool | None = None,
+    is_grads_batched: builtins.bool = False,
+    materialize_grads: builtins.bool = False,
 ) -> tuple[Tensor, ...]:
-    """Gradients of the outputs with respect to the inputs, without touching any .grad; a tuple."""
+    """Gradients of the outputs with respect to the inputs, without touching any .grad; a tuple.  grad_outputs:
+    gradients of the outputs, in their shapes; needed unless an output has one element. retain_graph: keep what the
+    graph saved, for another call (as create_graph if not given). create_graph: the results can be differentiated again.
+    allow_unused: None for inputs that the outputs do not depend on, instead of RuntimeError; materialize_grads: zeros
+    for them."""
+
+def greater(input: Tensor, other: _Operand) -> Tensor:
+    """a > b, elementwise."""
+
+def greater_equal(input: Tensor, other: _Operand) -> Tensor:
+    """a >= b, elementwise."""
 
 def gt(input: Tensor, other: _Operand) -> Tensor:
     """a > b, elementwise."""
 
+def hardsigmoid(input: Tensor) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6."""
+
+def hardswish(input: Tensor) -> Tensor:
+    """x hardsigmoid(x) (Howard et al., 2019)."""
+
+def hardtanh(
+    input: Tensor,
+    min_val: builtins.float = -1.0,
+    max_val: builtins.float = 1.0,
+    inplace: builtins.bool = False,
+) -> Tensor:
+    """x within min_val .. max_val, the nearer of the two outside; the gradient there, and at both, is 0."""
+
+def histc(input: Tensor, bins: builtins.int = 100, min: builtins.float = 0, max: builtins.float = 0) -> Tensor:
+    """How many elements lie in each of `bins` equal parts of [min, max]; others are left out. min == max: the range of
+    the elements."""
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors side by side: along dimension 1, vectors along 0."""
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: builtins.float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """d^2 / 2 where d = |input - target| <= delta, delta (d - delta / 2) elsewhere (Huber, 1964), times weight, of the
+    input's shape; the mean is over the elements. ValueError where the shapes differ."""
+
+def index_add(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor, *, alpha: _Operand = 1) -> Tensor:
+    """A copy to whose rows (or slices along dim) at the 1-d index alpha * source is added, in the order of the
+    index."""
+
+def index_copy(input: Tensor, dim: builtins.int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy whose rows (or slices along dim) at the 1-d index are source's."""
+
+def index_fill(input: Tensor, dim: builtins.int, index: Tensor, value: _Operand) -> Tensor:
+    """A copy whose rows (or slices along dim) at the 1-d index are one value."""
+
+def index_put(input: Tensor, indices: Sequence[Tensor], values: _Operand, accumulate: builtins.bool = False) -> Tensor:
+    """A copy in which x[indices] = values, or += with accumulate; one index tensor for each leading dimension."""
+
 def index_select(input: Tensor, dim: builtins.int, index: Tensor) -> Tensor:
     """Rows (or slices along dim) at the positions in the 1-d index."""
+
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """Sums of products along the last dimension of both."""
+
+def is_anomaly_enabled() -> builtins.bool:
+    """True while nan is looked for behind every operation."""
 
 def is_grad_enabled() -> builtins.bool:
     """True where operations are recorded in this thread."""
 
+def is_inference_mode_enabled() -> builtins.bool:
+    """True inside of inference_mode() in this thread."""
+
 def isa_levels() -> list[str]:
     """The ISA levels this CPU supports, the best last. TAPEGRAD_ISA forces one."""
+
+def isclose(
+    input: Tensor,
+    other: Tensor,
+    rtol: builtins.float = 1e-05,
+    atol: builtins.float = 1e-08,
+    equal_nan: builtins.bool = False,
+) -> Tensor:
+    """True where |input - other| <= atol + rtol |other|, or both are equal."""
+
+def isfinite(input: Tensor) -> Tensor:
+    """True where the element is neither infinite nor nan."""
+
+def isinf(input: Tensor) -> Tensor:
+    """True where the element is inf or -inf."""
+
+def isnan(input: Tensor) -> Tensor:
+    """True where the element is nan."""
+
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """Kronecker product: input's elements, each multiplied by the whole of other."""
+
+def kthvalue(input: Tensor, k: builtins.int, dim: builtins.int = -1, keepdim: builtins.bool = False) -> ValuesIndices:
+    """(values, indices) of the k-th smallest element along dim, k >= 1."""
 
 def layer_norm(
     input: Tensor,
@@ -891,6 +2330,18 @@ def layer_norm(
 def le(input: Tensor, other: _Operand) -> Tensor:
     """a <= b, elementwise."""
 
+def leaky_relu(input: Tensor, negative_slope: builtins.float = 0.01, inplace: builtins.bool = False) -> Tensor:
+    """x where x > 0, negative_slope x elsewhere."""
+
+def lerp(input: Tensor, end: Tensor, weight: _Operand) -> Tensor:
+    """input + weight (end - input); the weight is a number or a tensor."""
+
+def less(input: Tensor, other: _Operand) -> Tensor:
+    """a < b, elementwise."""
+
+def less_equal(input: Tensor, other: _Operand) -> Tensor:
+    """a <= b, elementwise."""
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, activation: str | None = None) -> Tensor:
     """input @ weight.T + bias; input (..., in), weight (out, in), bias (out,). An activation ('relu', 'tanh' or
     'sigmoid') is applied to the result in the same pass."""
@@ -902,26 +2353,72 @@ def linspace(
     *,
     dtype: _DType | None = None,
     requires_grad: builtins.bool = False,
+    device: _Device | None = None,
 ) -> Tensor:
     """`steps` evenly spaced values from start to end, both included."""
 
 def log(input: Tensor) -> Tensor:
     """Natural logarithm; -inf at 0, nan below."""
 
+def log10(input: Tensor) -> Tensor:
+    """Logarithm to the base 10."""
+
 def log1p(input: Tensor) -> Tensor:
     """log(1 + x), accurate near 0."""
+
+def log2(input: Tensor) -> Tensor:
+    """Logarithm to the base 2."""
 
 def log_softmax(input: Tensor, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
     """log(softmax(x)) along dim, without overflow or cancellation."""
 
+def logical_and(input: Tensor, other: _Operand) -> Tensor:
+    """True where both are nonzero."""
+
 def logical_not(input: Tensor) -> Tensor:
     """True where the element is zero."""
+
+def logical_or(input: Tensor, other: _Operand) -> Tensor:
+    """True where either is nonzero."""
+
+def logical_xor(input: Tensor, other: _Operand) -> Tensor:
+    """True where one and not the other is nonzero."""
+
+def logit(input: Tensor, eps: builtins.float | None = None) -> Tensor:
+    """log(x / (1 - x)), of x clamped to [eps, 1 - eps] where eps is given."""
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), without overflow."""
+
+def logspace(
+    start: builtins.float,
+    end: builtins.float,
+    steps: SupportsIndex,
+    base: builtins.float = 10.0,
+    *,
+    dtype: _DType | None = None,
+    requires_grad: builtins.bool = False,
+    device: _Device | None = None,
+) -> Tensor:
+    """base to the powers linspace(start, end, steps)."""
+
+def logsumexp(input: Tensor, dim: builtins.int | Sequence[builtins.int], keepdim: builtins.bool = False) -> Tensor:
+    """log(sum(exp(x))) over the given dimensions, without overflow."""
 
 def lt(input: Tensor, other: _Operand) -> Tensor:
     """a < b, elementwise."""
 
 def manual_seed(seed: SupportsIndex) -> Generator:
     """Seeds the default generator; the streams are those of PyTorch's CPU generator."""
+
+def masked_fill(input: Tensor, mask: Tensor, value: _Operand) -> Tensor:
+    """value (a number or 0-d) where the bool mask holds, input elsewhere."""
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy in which the elements where the bool mask holds are those of source, one after another."""
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the bool mask holds, 1-d; the two broadcast."""
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product of 1-d, 2-d or batched operands, batch dimensions broadcast. Subnormal numbers count as zero."""
@@ -946,11 +2443,19 @@ def mean(
 ) -> Tensor:
     """Arithmetic mean; nan over no elements."""
 
+@overload
+def median(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def median(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False) -> ValuesIndices: ...
 def memory_stats() -> dict[str, builtins.int]:
     """What tensors take, as a dict of ints.  allocated_bytes: in live tensors, as asked for; memory borrowed from NumPy
     does not count. peak_bytes: the most of it since the start or reset_peak_memory_stats(). cached_bytes: kept for
     reuse, at most an eighth of the machine's memory and 2 GiB; empty_cache() gives it back. allocations: blocks asked
     for. pool_hits: those served from the cache. With several threads peak_bytes is right to within 64 KiB for each."""
+
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Grids of coordinates from vectors, a tuple of views; 'ij': vector k runs along dimension k; 'xy': the first along
+    1, the second along 0."""
 
 @overload
 def min(input: Tensor, dim: None = None) -> Tensor: ...
@@ -963,11 +2468,77 @@ def min(input: Tensor, *, other: Tensor) -> Tensor: ...
 def minimum(input: Tensor, other: _Operand) -> Tensor:
     """Smaller of a and b; nan wins. Where they are equal each gets half the gradient."""
 
-def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """Mean squared error. ValueError where the shapes differ: nothing is broadcast."""
+def mish(input: Tensor) -> Tensor:
+    """x tanh(log(1 + exp(x))) (Misra, 2019)."""
+
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Product of two matrices, (n, m) and (m, p)."""
+
+def moveaxis(input: Tensor, source: _Size, destination: _Size) -> Tensor:
+    """movedim(), under NumPy's name."""
+
+def movedim(input: Tensor, source: _Size, destination: _Size) -> Tensor:
+    """A view with the dimensions source moved to the places destination."""
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """Mean squared error, or with weight (of the input's shape) the weighted mean. ValueError where the shapes differ:
+    nothing is broadcast."""
 
 def mul(input: Tensor, other: _Operand) -> Tensor:
     """a * b; logical and for bool."""
+
+def multi_margin_loss(
+    input: Tensor,
+    target: Tensor,
+    p: builtins.int = 1,
+    margin: builtins.float = 1.0,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+) -> Tensor:
+    """weight[t] / C times the sum of max(0, margin - input[t] + input[i]) ** p over the classes i other than t, t the
+    target: input (N, C) or (C,), class labels (N,) or (), p 1 or 2. IndexError for a label outside 0 .. C - 1."""
+
+def multinomial(
+    input: Tensor,
+    num_samples: builtins.int,
+    replacement: builtins.bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """num_samples positions for each row of input (1-d or 2-d float, weights of any sum), drawn with or without
+    replacement; int64."""
+
+def multiply(input: Tensor, other: _Operand) -> Tensor:
+    """a * b; logical and for bool."""
+
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """Product of a matrix and a vector, (n, m) and (m,)."""
+
+def nanmean(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    keepdim: builtins.bool = False,
+    *,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """Mean of the elements that are not nan."""
+
+@overload
+def nanmedian(input: Tensor, dim: None = None) -> Tensor: ...
+@overload
+def nanmedian(input: Tensor, dim: builtins.int, keepdim: builtins.bool = False) -> ValuesIndices: ...
+def nansum(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    keepdim: builtins.bool = False,
+    *,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """Sum of the elements that are not nan."""
+
+def narrow(input: Tensor, dim: builtins.int, start: builtins.int, length: builtins.int) -> Tensor:
+    """The view of `length` slices along dim from `start` on."""
 
 def ne(input: Tensor, other: _Operand) -> Tensor:
     """a != b, elementwise."""
@@ -975,22 +2546,74 @@ def ne(input: Tensor, other: _Operand) -> Tensor:
 def neg(input: Tensor) -> Tensor:
     """Negative, -x."""
 
-def nonzero(input: Tensor) -> Tensor:
-    """Positions of the nonzero elements, one row each; int64 (n, rank)."""
+def negative(input: Tensor) -> Tensor:
+    """Negative, -x."""
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: builtins.int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """cross_entropy where input holds log-probabilities."""
+
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
+@overload
+def nonzero(input: Tensor, *, as_tuple: Literal[True]) -> tuple[Tensor, ...]: ...
+def norm(
+    input: Tensor,
+    p: builtins.float | str = "fro",
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    keepdim: builtins.bool = False,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """sum(|x|^p)^(1/p) over all or the given dimensions: p a number, inf (the largest |x|), -inf (the smallest), 0 (how
+    many are not 0) or 'fro' (2). The gradient at 0 is 0. ValueError for 'nuc'."""
+
+def normal(
+    mean: _Operand,
+    std: _Operand = 1.0,
+    size: _Size | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
+    """Normal draws: mean and std tensors that broadcast, or one of them, or numbers and a size."""
+
+def not_equal(input: Tensor, other: _Operand) -> Tensor:
+    """a != b, elementwise."""
+
+def one_hot(tensor: Tensor, num_classes: builtins.int = -1) -> Tensor:
+    """int64 with a last dimension of num_classes (-1: the largest class + 1) that is 1 at the class and 0 elsewhere."""
 
 def ones(
     *size: _Size,
     dtype: _DType | None = None,
+    device: _Device | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
     """A tensor of ones, of the given sizes."""
 
-def ones_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
 def op_names() -> list[str]:
     """The names of all ops, in the order of the op list."""
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """All products of two vectors' elements, (n, m)."""
 
 def permute(input: Tensor, *dims: _Size) -> Tensor:
     """A view with the dimensions in the given order."""
@@ -998,15 +2621,31 @@ def permute(input: Tensor, *dims: _Size) -> Tensor:
 def pow(input: Tensor, other: _Operand) -> Tensor:
     """a to the power b. The gradient in b where a == 0 and b >= 0 is 0."""
 
+def prod(
+    input: Tensor,
+    dim: builtins.int | None = None,
+    keepdim: builtins.bool = False,
+    *,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """Product over all or along dim; integers are multiplied in int64. The gradient is right where elements are 0."""
+
 def rand(
     *size: _Size,
     dtype: _DType | None = None,
+    device: _Device | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
     """Draws from the uniform distribution on [0, 1)."""
 
-def rand_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
 def randint(
@@ -1016,22 +2655,51 @@ def randint(
     high: builtins.int | None = None,
     generator: Generator | None = None,
     dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
 ) -> Tensor:
     """randint(low=0, high, size): integers drawn evenly from low to high - 1."""
+
+def randint_like(
+    input: Tensor,
+    low: builtins.int,
+    high: builtins.int | None = None,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
+    """randint(low=0, high) with the shape and dtype of another tensor."""
 
 def randn(
     *size: _Size,
     dtype: _DType | None = None,
+    device: _Device | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
     """Draws from the standard normal distribution."""
 
-def randn_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
-def randperm(n: builtins.int, *, generator: Generator | None = None) -> Tensor:
-    """A random permutation of 0 .. n - 1, int64."""
+def randperm(
+    n: builtins.int,
+    *,
+    generator: Generator | None = None,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+) -> Tensor:
+    """A random permutation of 0 .. n - 1, int64 unless a dtype is given."""
+
+def ravel(input: Tensor) -> Tensor:
+    """The elements in one dimension; a view where possible."""
 
 def reciprocal(input: Tensor) -> Tensor:
     """1 / x."""
@@ -1039,14 +2707,74 @@ def reciprocal(input: Tensor) -> Tensor:
 def relu(input: Tensor) -> Tensor:
     """max(x, 0); the gradient at 0 is 0, nan passes through."""
 
+def relu6(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """min(max(x, 0), 6)."""
+
+def remainder(input: Tensor, other: _Operand) -> Tensor:
+    """a - b floor(a / b), with the sign of b, as Python's %. RuntimeError for integers divided by 0."""
+
+def repeat_interleave(
+    input: Tensor,
+    repeats: Tensor | builtins.int | None = None,
+    dim: builtins.int | None = None,
+    *,
+    output_size: builtins.int | None = None,
+) -> Tensor:
+    """Each element (along dim, or of the flattened input) repeated: an int, or a number for each. With the input alone:
+    the index that repeats position k input[k] times."""
+
 def reset_peak_memory_stats() -> None:
     """Lets memory_stats()['peak_bytes'] begin again at what is in use."""
 
 def reshape(input: Tensor, *shape: _Size) -> Tensor:
     """The same elements in another shape (one size may be -1); a view where possible."""
 
+def roll(input: Tensor, shifts: _Size, dims: _Size | None = None) -> Tensor:
+    """The elements moved along dims, round the end to the beginning; without dims, along the flattened tensor."""
+
+def rot90(input: Tensor, k: builtins.int = 1, dims: _Size = (0, 1)) -> Tensor:
+    """Rotates the plane of two dimensions by k times 90 degrees, from the first to the second."""
+
+def round(input: Tensor, *, decimals: builtins.int = 0) -> Tensor:
+    """The nearest number of so many decimals, a whole one by default; ties go to the even one. The gradient is 0."""
+
+def rsqrt(input: Tensor) -> Tensor:
+    """1 / sqrt(x)."""
+
+def scatter(
+    input: Tensor,
+    dim: builtins.int,
+    index: Tensor,
+    src: _Operand | None = None,
+    value: _Operand | None = None,
+    *,
+    reduce: str | None = None,
+) -> Tensor:
+    """A copy in which out[i][index[i][j]] = src[i][j] for dim=1, likewise for other dims; src may be a number. reduce:
+    'add' or 'multiply' (without gradient) what is there."""
+
+def scatter_add(input: Tensor, dim: builtins.int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy in which out[i][index[i][j]] += src[i][j] for dim=1, likewise for other dims, in the order of the
+    index."""
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Tensor,
+    *,
+    out_int32: builtins.bool = False,
+    right: builtins.bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where each element of input would be inserted in the last dimension of sorted_sequence: before equals, or behind
+    them with right=True or side='right'. The sequence is 1-d, or has the other dimensions of input. sorter: the indices
+    that sort it."""
+
 def select(input: Tensor, dim: builtins.int, index: builtins.int) -> Tensor:
     """The view at one index of a dimension, which goes away."""
+
+def selu(input: Tensor) -> Tensor:
+    """scale (x where x > 0, alpha (exp(x) - 1) elsewhere), the constants of Klambauer et al., 2017."""
 
 def set_default_dtype(dtype: _DType) -> None:
     """Sets the dtype of Python floats and of creation functions: float32 or float64."""
@@ -1066,8 +2794,14 @@ def sgd_step_(
     """One SGD step over lists of tensors, in place. state: none, or the momentum buffers. step: the number of steps so
     far, which is raised."""
 
+def sgn(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for nan. The gradient is 0."""
+
 def sigmoid(input: Tensor) -> Tensor:
     """Logistic function 1 / (1 + exp(-x))."""
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 for nan. The gradient is 0."""
 
 def silu(input: Tensor) -> Tensor:
     """x sigmoid(x)."""
@@ -1075,11 +2809,35 @@ def silu(input: Tensor) -> Tensor:
 def sin(input: Tensor) -> Tensor:
     """Sine, x in radians."""
 
+def sinh(input: Tensor) -> Tensor:
+    """Hyperbolic sine."""
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: builtins.float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |input - target| < beta, d - beta / 2 elsewhere. ValueError where the shapes differ."""
+
 def softmax(input: Tensor, dim: builtins.int | None = None, dtype: _DType | None = None) -> Tensor:
     """exp(x) / sum(exp(x)) along dim, computed from x - max(x)."""
 
 def softplus(input: Tensor) -> Tensor:
     """log(1 + exp(x)), without overflow."""
+
+def sort(
+    input: Tensor,
+    dim: builtins.int = -1,
+    descending: builtins.bool = False,
+    stable: builtins.bool = False,
+) -> ValuesIndices:
+    """(values, indices) in order along dim; nan counts as the largest. Equal elements always keep their order."""
+
+def split(
+    tensor: Tensor,
+    split_size_or_sections: builtins.int | Sequence[builtins.int],
+    dim: builtins.int = 0,
+) -> tuple[Tensor, ...]:
+    """Views along dim, a tuple: of one size (the last may be smaller), or of the sizes in a list."""
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[builtins.int], dim: builtins.int = 0) -> tuple[Tensor, ...]:
+    """Views along dim of the sizes in a list, a tuple."""
 
 def sqrt(input: Tensor) -> Tensor:
     """Square root; nan below 0."""
@@ -1103,8 +2861,21 @@ def std(
 ) -> Tensor:
     """Square root of var."""
 
-def sub(input: Tensor, other: _Operand) -> Tensor:
-    """a - b."""
+def std_mean(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    unbiased: builtins.bool = True,
+    keepdim: builtins.bool = False,
+    *,
+    correction: builtins.int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(std, mean)."""
+
+def sub(input: Tensor, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+    """a - alpha b."""
+
+def subtract(input: Tensor, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
+    """a - alpha b."""
 
 def sum(
     input: Tensor,
@@ -1115,18 +2886,135 @@ def sum(
 ) -> Tensor:
     """Sum; integers are added up in int64."""
 
+def swapaxes(input: Tensor, axis0: builtins.int, axis1: builtins.int) -> Tensor:
+    """transpose(), under NumPy's name."""
+
+def swapdims(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
+    """transpose(): a view with two dimensions exchanged."""
+
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and scalars are returned as they are."""
+
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened input at the positions in index, in index's shape."""
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: builtins.int | None = None) -> Tensor:
+    """gather() with input and indices broadcast but for dim; without dim, both flattened. Indices may count from the
+    end."""
+
+def tan(input: Tensor) -> Tensor:
+    """Tangent, x in radians."""
 
 def tanh(input: Tensor) -> Tensor:
     """Hyperbolic tangent."""
 
-def tensor(data: Any, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def tensor(
+    data: Any,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """A new tensor that copies numbers, nested sequences, arrays or tensors. Python floats become the default float
     dtype, Python ints int64."""
 
+def tensor_split(
+    input: Tensor,
+    indices_or_sections: builtins.int | Sequence[builtins.int] | Tensor,
+    dim: builtins.int = 0,
+) -> tuple[Tensor, ...]:
+    """Views along dim, a tuple: an int says into how many nearly equal parts, a list before which indices to cut."""
+
+def tensordot(
+    a: Tensor,
+    b: Tensor,
+    dims: builtins.int | tuple[Sequence[builtins.int], Sequence[builtins.int]] | Sequence[Sequence[builtins.int]] = 2,
+) -> Tensor:
+    """Sum of products over the last dims dimensions of a and the first of b, or over the dimensions in two lists."""
+
+def threshold(
+    input: Tensor,
+    threshold: builtins.float,
+    value: builtins.float,
+    inplace: builtins.bool = False,
+) -> Tensor:
+    """x where x > threshold, value elsewhere."""
+
+def tile(input: Tensor, *dims: _Size) -> Tensor:
+    """repeat(), where leading dimensions may be left out."""
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """The tensor's memory as a DLPack capsule of before version 1.0."""
+
+def topk(
+    input: Tensor,
+    k: builtins.int,
+    dim: builtins.int = -1,
+    largest: builtins.bool = True,
+    sorted: builtins.bool = True,
+) -> ValuesIndices:
+    """(values, indices) of the k largest (or smallest) elements along dim, in order; of equals the first ones."""
+
+def trace(input: Tensor) -> Tensor:
+    """Sum of the main diagonal of a matrix."""
+
 def transpose(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
     """A view with two dimensions exchanged."""
+
+def tril(input: Tensor, diagonal: builtins.int = 0) -> Tensor:
+    """The lower triangle of the matrices in the last two dimensions, zero above a diagonal."""
+
+def tril_indices(
+    row: builtins.int,
+    col: builtins.int,
+    offset: builtins.int = 0,
+    *,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """Rows and columns of the lower triangle of a matrix, (2, n)."""
+
+def triu(input: Tensor, diagonal: builtins.int = 0) -> Tensor:
+    """The upper triangle of the matrices in the last two dimensions, zero below a diagonal."""
+
+def triu_indices(
+    row: builtins.int,
+    col: builtins.int,
+    offset: builtins.int = 0,
+    *,
+    dtype: _DType | None = None,
+) -> Tensor:
+    """Rows and columns of the upper triangle of a matrix, (2, n)."""
+
+def true_divide(input: Tensor, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
+    """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers stay
+    integers."""
+
+def trunc(input: Tensor) -> Tensor:
+    """The next whole number towards 0. The gradient is 0."""
+
+def unbind(input: Tensor, dim: builtins.int = 0) -> tuple[Tensor, ...]:
+    """The slices along dim, which goes away, as a tuple of views."""
+
+def unflatten(input: Tensor, dim: builtins.int, *sizes: _Size) -> Tensor:
+    """A view with dimension dim cut into several (one size may be -1)."""
+
+def unique(
+    input: Tensor,
+    sorted: builtins.bool = True,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    dim: builtins.int | None = None,
+) -> Tensor | tuple[Tensor, ...]:
+    """The distinct elements, or slices along dim, in order; then, if asked for, where each element went and how often
+    each occurs. Each nan is distinct."""
+
+def unique_consecutive(
+    input: Tensor,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    dim: builtins.int | None = None,
+) -> Tensor | tuple[Tensor, ...]:
+    """The first of every run of equal elements, or slices along dim; the other results as in unique()."""
 
 def unsqueeze(input: Tensor, dim: builtins.int) -> Tensor:
     """A view with a dimension of size 1 inserted at dim."""
@@ -1141,16 +3029,43 @@ def var(
 ) -> Tensor:
     """Variance, divided by n - correction (1 by default, Bessel's)."""
 
-def where(condition: Tensor, input: _Operand, other: _Operand) -> Tensor:
-    """input where condition holds, other elsewhere; the three broadcast."""
+def var_mean(
+    input: Tensor,
+    dim: builtins.int | Sequence[builtins.int] | None = None,
+    unbiased: builtins.bool = True,
+    keepdim: builtins.bool = False,
+    *,
+    correction: builtins.int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(var, mean)."""
+
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """dot()."""
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joins tensors along dimension 0, vectors as rows."""
+
+def where(condition: Tensor, input: _Operand | None = None, other: _Operand | None = None) -> Tensor:
+    """input where condition holds, other elsewhere; the three broadcast. Of the condition alone: the positions where it
+    is nonzero, a tuple of one int64 vector per dimension."""
+
+def xlogy(input: Tensor, other: _Operand) -> Tensor:
+    """a log(b), 0 where a is 0."""
 
 def zeros(
     *size: _Size,
     dtype: _DType | None = None,
+    device: _Device | None = None,
     requires_grad: builtins.bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
     """A tensor of zeros, of the given sizes."""
 
-def zeros_like(input: Tensor, *, dtype: _DType | None = None, requires_grad: builtins.bool = False) -> Tensor:
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: _DType | None = None,
+    device: _Device | None = None,
+    requires_grad: builtins.bool = False,
+) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
