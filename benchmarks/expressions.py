@@ -38,6 +38,32 @@ LAYER = "layer = torch.nn.Linear(16, 16)\nwith torch.no_grad():\n    layer.weigh
 
 OUT = "y, column = np.empty_like(x), np.empty((len(x), 1), np.float32)"
 
+# One element: dearer than NumPy's, or than a quarter of PyTorch's with a graph, is too dear.
+ONE_ELEMENT = {
+    "a / b": ("a / b", "a / b"),
+    "a ** 2": ("a ** 2", "a ** 2"),
+    "tanh": ("a.tanh()", "np.tanh(a)"),
+    "floor": ("a.floor()", "np.floor(a)"),
+    "maximum": ("torch.maximum(a, b)", "np.maximum(a, b)"),
+    "clamp": ("a.clamp(0.0, 1.0)", "np.clip(a, 0.0, 1.0)"),
+    "where": ("torch.where(a > 0, a, b)", "np.where(a > 0, a, b)"),
+    "mean": ("a.mean()", "a.mean()"),
+    "max": ("a.max()", "a.max()"),
+    "cumsum": ("a.cumsum(0)", "np.cumsum(a, 0)"),
+    "sort": ("a.sort().values", "np.sort(a)"),
+    "cat": ("torch.cat((a, b))", "np.concatenate((a, b))"),
+    "reshape": ("a.reshape(1, 1)", "a.reshape(1, 1)"),
+}
+CALLS_OF_ONE = tuple(
+    line
+    for name, (eager, numpy) in ONE_ELEMENT.items()
+    for line in (
+        Expression(name, ONE, eager, numpy, goals={"numpy": 1}),
+        Expression(
+            f"{name} with a graph", ONE, eager, setup=WANT_GRAD, value=f"({eager}).detach()", goals={"torch": 4}
+        ),
+    )
+)
 CALLS = (
     Expression("a + b", ONE, "a + b", "a + b", goals={"numpy": 1.8, "torch": 8}),
     Expression("a + b with a graph", ONE, "a + b", setup=WANT_GRAD, goals={"torch": 6}),
@@ -49,9 +75,10 @@ CALLS = (
         value="a * b + c",
         goals={"torch": 15},
     ),
-    Expression("a * 2.0", ONE, "a * 2.0", "a * 2.0"),
-    Expression("exp", ONE, "a.exp()", "np.exp(a)"),
-    Expression("sum", ONE, "a.sum()", "a.sum()"),
+    Expression("a * 2.0", ONE, "a * 2.0", "a * 2.0", goals={"numpy": 1}),
+    Expression("exp", ONE, "a.exp()", "np.exp(a)", goals={"numpy": 1}),
+    Expression("sum", ONE, "a.sum()", "a.sum()", goals={"numpy": 1}),
+    *CALLS_OF_ONE,
     Expression("softmax of 10", {"x": (1, 10)}, "torch.softmax(x, 1)", "softmax(x, y, column)", "", OUT),
     Expression("x[0] of 4x4", {"x": (4, 4)}, "x[0]", "x[0]"),
     Expression("x.shape", {"x": (4, 4)}, "x.shape", "x.shape"),
