@@ -14,6 +14,7 @@ def draw(*shape, seed=0):
 
 
 def same(tensor, values, rtol=1e-10):
+    values = values.detach() if isinstance(values, tg.Tensor) else values
     np.testing.assert_allclose(np.asarray(tensor.detach()), np.asarray(values), rtol=rtol, atol=1e-12)
 
 

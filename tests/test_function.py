@@ -16,6 +16,7 @@ def leaf(values, dtype="float64"):
 
 
 def same(tensor, values):
+    values = values.detach() if isinstance(values, tg.Tensor) else values
     np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
 
 

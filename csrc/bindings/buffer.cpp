@@ -3,6 +3,7 @@
 
 #include "bindings/convert.h"
 #include "tape/recorder.h"
+#include "tensor/outside.h"
 
 namespace tg {
 namespace {
@@ -50,7 +51,7 @@ int tensor_get_buffer(PyObject* self, Py_buffer* view, int flags) {
       e->shape[d] = static_cast<Py_ssize_t>(t.size(d));
       e->strides[d] = static_cast<Py_ssize_t>(t.strides()[d]) * item;
     }
-    ++e->storage->exports;
+    lend(*e->storage);
     view->buf = t.data();
     view->len = static_cast<Py_ssize_t>(t.numel()) * item;
     view->readonly = t->storage->read_only;

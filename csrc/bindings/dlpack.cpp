@@ -6,6 +6,7 @@
 #include "bindings/arg_parser.h"
 #include "bindings/numpy_interop.h"
 #include "tape/recorder.h"
+#include "tensor/outside.h"
 
 namespace py = pybind11;
 
@@ -107,7 +108,7 @@ py::object export_as(const Tensor& t, [[maybe_unused]] bool copied) {
   }
   auto capsule = py::reinterpret_steal<py::object>(PyCapsule_New(&m, capsule_name<Managed>, destroy_capsule<Managed>));
   if (!capsule) throw py::error_already_set();
-  ++owned.release()->storage->exports;
+  lend(*owned.release()->storage);
   return capsule;
 }
 

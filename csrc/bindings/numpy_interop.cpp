@@ -109,7 +109,7 @@ py::object owner_of(const Ref<Storage>& s) {
     --(*held)->exports;
     delete held;
   };
-  ++s->exports;
+  lend(*s);
   return py::capsule(new Ref<Storage>(s), release);
 }
 
@@ -117,7 +117,6 @@ py::object owner_of(const Ref<Storage>& s) {
 
 py::object numpy_from_tensor(const Tensor& t) {
   refuse_reading(t, "numpy()");
-  if (t->storage->taped && !t->storage->release) watch(*t->storage);
   const auto item = static_cast<py::ssize_t>(itemsize(t.dtype()));
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (int64_t s : t.strides()) strides.push_back(s * item);

@@ -14,6 +14,11 @@ uint64_t checksum(const Tensor& t);
 
 // Remembers the bytes of a storage, so that a later notice_writes() finds what was written in between.
 void watch(Storage& s);
+// A holder of the storage that is no tensor begins; it ends with --exports.
+inline void lend(Storage& s) {
+  if (s.taped && !s.release) watch(s);
+  ++s.exports;
+}
 // Raises the version of a watched storage where its bytes have changed since, but the version has not.
 void look_for_writes(Storage& s);
 inline void notice_writes(Storage& s) {

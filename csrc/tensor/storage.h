@@ -24,7 +24,7 @@ struct Storage {
   char* data = nullptr;
   size_t bytes = 0;
   uint32_t version = 0;    // counts in-place writes; saved tensors compare it
-  uint32_t exports = 0;    // references held by NumPy arrays, which have no history
+  uint32_t exports = 0;    // references held by arrays and buffers, which have no history (tensor/outside.h)
   bool read_only = false;  // borrowed memory that must not be written
   bool taped = false;      // a node has saved it
   bool watched = false;    // tensor/outside.h knows its bytes
