@@ -178,7 +178,7 @@ def test_collate():
         ({"shuffle": True, "sampler": [1]}, "mutually exclusive with shuffle"),
         ({"batch_sampler": [[1]], "batch_size": 2}, "mutually exclusive"),
         ({"batch_size": None, "drop_last": True}, "mutually exclusive with drop_last"),
-        ({"num_workers": 2}, "loaded in this process"),
+        ({"num_workers": -1}, "num_workers=-1"),
     ],
 )
 def test_loader_errors(options, message):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from . import _core
 from ._compile import Compiled, try_capture
 from ._grad_mode import no_grad
-from .utils.data._loader import rows_of
+from .utils.data._rows import rows_of
 
 _BUDGET = 0.04  # seconds that an epoch stays in C++, for Ctrl-C and the progress bar
 
@@ -103,15 +103,17 @@ class Pass:
 
     def _run_rows(self, rows, after) -> None:
         """One epoch over rows of tensors, most of it in C++."""
-        rows.start()
-        at = 0
+        at = rows.start()
         while at < rows.full:
             at += self._some(rows, at)
+            rows.reached(at)
             after()
         rows.finish()
-        if rows.full < rows.end:
-            self._one(*rows.read(rows.full, rows.end))
+        if at < rows.end:
+            self._one(*rows.read(at, rows.end))
+            rows.reached(rows.end)
             after()
+        rows.close()
 
     def _some(self, rows, at: int) -> int:
         """Runs steps from row `at` on; returns how many rows they took."""
