@@ -32,7 +32,7 @@ def __getattr__(name):
     # Imported when first asked for: they need modules that training does not.
     from importlib import import_module
 
-    if name in ("datasets", "profiler"):
+    if name in ("datasets", "profiler", "tables"):
         return import_module(f".{name}", __name__)
     if name in ("save", "load"):
         return getattr(import_module(".checkpoint", __name__), name)
@@ -40,4 +40,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), "datasets", "load", "profiler", "save"])
+    return sorted([*globals(), "datasets", "load", "profiler", "save", "tables"])

@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ._preprocess import OneHot as OneHot
+from ._preprocess import Standardize as Standardize
+from ._preprocess import train_test_split as train_test_split
+
 BLANKS = frozenset({"", "?", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null"})
 MAX_CATEGORIES = 50
 _MOSTLY_NUMERIC = 0.9  # from this share of numbers on, a text among them is taken for a mistake
