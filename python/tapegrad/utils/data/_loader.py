@@ -2,7 +2,6 @@
 
 import warnings
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from ... import _core
@@ -23,10 +22,10 @@ class DataLoader:
 
     num_workers: 0 makes a batch when it is asked for. With more, that many threads of this process read ahead,
     prefetch_factor batches each; the batches and their order are the same. That pays for samples that come from files
-    or other code that releases the GIL; rows that lie in memory are gathered faster than a thread is asked for them.
-    The threads share the data set, so worker_init_fn is not called (a warning says so once) and an IterableDataset is
-    read by one of them, once. pin_memory, timeout, persistent_workers, multiprocessing_context, pin_memory_device and
-    in_order have no effect.
+    or other code that releases the GIL. Rows of a TensorDataset are gathered at once without them. The threads share
+    the data set, so worker_init_fn is not called (a warning says so once) and an IterableDataset is read by one of
+    them, once. pin_memory, timeout, persistent_workers, multiprocessing_context, pin_memory_device and in_order have no
+    effect.
 
     ValueError for arguments that exclude each other.
     """
@@ -87,11 +86,10 @@ class DataLoader:
         return len(self.dataset if self.sampler is None else self.sampler)
 
     def __iter__(self):
-        indices, read = self._indices_and_read()
+        indices, read, threads = self._plan()
         position = self._begin(indices)
-        if self.num_workers == 0:
+        if threads == 0:
             return _counted(position, map(read, position))
-        threads = 1 if self.sampler is None else self.num_workers
         return _counted(position, _read_ahead(position, read, threads, threads * self.prefetch_factor))
 
     def state_dict(self):
@@ -122,20 +120,20 @@ class DataLoader:
             position.repeat(*(replay(position) if replay else (position.drawn + position.ended, ahead)))
         return position
 
-    def _indices_and_read(self):
-        """A function that begins to draw what each batch consists of, and one that makes a batch of it."""
-        dataset, collate = self.dataset, self.collate_fn
+    def _plan(self):
+        """What begins to draw the indices of each batch, what makes a batch of them, and how many threads may do so."""
+        dataset, collate, workers = self.dataset, self.collate_fn, self.num_workers
         if self.sampler is None:
-            return lambda: iter(dataset if self.batch_sampler is None else self.batch_sampler), collate
+            stream = dataset if self.batch_sampler is None else self.batch_sampler
+            return lambda: iter(stream), collate, min(workers, 1)
         if self.batch_sampler is None:
-            return lambda: iter(self.sampler), lambda index: collate(dataset[index])
+            return lambda: iter(self.sampler), lambda index: collate(dataset[index]), workers
+        batches = lambda: iter(self.batch_sampler)  # noqa: E731
         rows = batch_reader(dataset) if collate is default_collate else None
         if rows is None:
-            return lambda: iter(self.batch_sampler), lambda index: collate(read_samples(dataset, _listed(index)))
-        batches = own(self.batch_sampler, "_batches", "__iter__")
-        if batches is None:
-            return lambda: iter(self.batch_sampler), lambda index: rows(_listed(index))
-        return batches, rows
+            return batches, lambda index: collate(read_samples(dataset, _listed(index))), workers
+        chunked = own(self.batch_sampler, "_batches", "__iter__")
+        return (chunked, rows, 0) if chunked else (batches, lambda index: rows(_listed(index)), 0)
 
 
 def get_worker_info():
@@ -155,6 +153,8 @@ def _counted(position, batches):
 
 def _read_ahead(indices, read, threads, most):
     """read(index) for each index in turn, by threads that are at most so many batches ahead."""
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tapegrad-data")
     try:
         pending = deque(pool.submit(read, index) for index in islice(indices, most))

@@ -116,9 +116,7 @@ def unpack(loader, packed):
         raise ValueError(f"load_state_dict: format {packed['format']} is not known, this version reads {_FORMAT}")
     for name, here in _shape_of(loader).items():
         if packed.get(name) != here:
-            raise ValueError(
-                f"load_state_dict: {name} was {packed.get(name)} when it was saved, this loader has {here}"
-            )
+            raise ValueError(f"load_state_dict: {name} was {packed.get(name)} when saved, this loader has {here}")
     if not packed.get("begun"):
         return None
     state = {name: packed.get(name) for name in ("yielded", "drawn", "ended")}
@@ -129,7 +127,7 @@ def unpack(loader, packed):
         states = packed.get(name)
         if states is not None and len(states) != own + 1:
             raise ValueError(
-                f"load_state_dict: the loader that was saved had {len(states) - 1} generators of its own, this has {own}"
+                f"load_state_dict: the saved loader had {len(states) - 1} generators of its own, this one has {own}"
             )
         state[name] = states and [bytes(one.numpy()) for one in states]
     return state
