@@ -52,9 +52,9 @@ class TrainStep:
 class Epoch:
     """One epoch over Fashion-MNIST (60,000 images) with 784-256-10, Adam, batches of 256, from the same weights.
 
-    `ways` says for each peer how it gets its batches: "loader" (a DataLoader that shuffles), "fit" (the library's own
-    loop over shuffled data), "slicing" (of arrays permuted beforehand) or "batched" (a list of such slices made
-    beforehand).
+    `ways` says for each peer how it gets its batches: "loader" (a DataLoader that shuffles), "batches" (the same, and
+    no training), "fit" (the library's own loop over shuffled data), "slicing" (of arrays permuted beforehand) or
+    "batched" (a list of such slices made beforehand).
     """
 
     name: str
@@ -143,6 +143,7 @@ STEPS_REPLAY = tuple(
 )
 EPOCHS = (
     Epoch("DataLoader", {"torch": "loader", "tapegrad": "loader"}),
+    Epoch("DataLoader alone", {"torch": "batches", "tapegrad": "batches"}),
     Epoch(
         "fit",
         {"sklearn": "fit", "torch": "loader", "jax": "batched", "tapegrad": "fit"},

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad.utils.data import BatchSampler, DataLoader, RandomSampler, Sampler, Subset, TensorDataset
+from tapegrad.utils.data import BatchSampler, DataLoader, IterableDataset, RandomSampler, Sampler, Subset, TensorDataset
 from test_samplers import SAMPLERS, plain, rows, samples, stream
 
 
@@ -152,6 +152,22 @@ def test_fit_goes_on_where_a_loader_stands(size, shuffle):
     for skip in (1, 3, 4):
         resumed = trained(skip)
         assert resumed == ([steps[0] - skip, *steps[1:]], weights, after)
+
+
+def test_fit_reads_a_stream():
+    class Pairs(IterableDataset):
+        def __iter__(self):
+            yield from ((tg.ones(2) * i, tg.ones(1)) for i in range(7))
+
+    history = tg.fit(tg.nn.Linear(2, 1), Pairs(), loss="mse", optimizer="sgd", epochs=2, batch_size=3, progress=False)
+    assert history["steps"] == [3, 3]
+
+
+def test_a_loader_keeps_what_it_was_made_of():
+    loader = DataLoader(rows(tg, 3))
+    for name in ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last"):
+        with pytest.raises(ValueError, match=f"{name} attribute should not be set"):
+            setattr(loader, name, None)
 
 
 @settings(deadline=None, max_examples=50)

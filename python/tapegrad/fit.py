@@ -15,7 +15,7 @@ from ._fit_loop import Pass, Totals
 from ._grad_mode import no_grad
 from ._history import History
 from ._metrics import metric_makers
-from .utils.data import DataLoader, Dataset, TensorDataset
+from .utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 _LOSSES = {"cross_entropy": nn.CrossEntropyLoss, "mse": nn.MSELoss}
 _OPTIMIZERS = {"sgd": optim.SGD, "adam": optim.Adam}
@@ -286,6 +286,8 @@ def _batches(name: str, data, model, loss, batch_size: int, shuffle: bool):
         data = TensorDataset(*_tensors(name, *data, model, loss))
     elif isinstance(data, tuple):
         raise TypeError(f"{name} must be a pair (X, y) of tensors or arrays, got a tuple of {len(data)}")
+    if isinstance(data, IterableDataset):
+        return DataLoader(data, batch_size=int(batch_size))
     if isinstance(data, Dataset):
         if len(data) == 0:
             raise ValueError(f"{name} has no samples")

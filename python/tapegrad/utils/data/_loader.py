@@ -10,6 +10,9 @@ from ._dataset import IterableDataset, batch_reader, read_samples
 from ._position import Position, pack, unpack
 from ._sampler import BatchSampler, RandomSampler, SequentialSampler, check_count, own
 
+# What the order of a pass was made from: another value would change only a part of it.
+_FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last")
+
 
 class DataLoader:
     """Iterates over batches of a data set.
@@ -79,6 +82,11 @@ class DataLoader:
         self.persistent_workers = persistent_workers
         self._position = None  # of the newest pass
         self._resume = None  # the state of a pass that the next one goes on with
+
+    def __setattr__(self, name, value):
+        if name in _FIXED and hasattr(self, "_resume"):
+            raise ValueError(f"{name} attribute should not be set after DataLoader is initialized; make a new one")
+        super().__setattr__(name, value)
 
     def __len__(self):
         if self.batch_sampler is not None:
