@@ -15,7 +15,7 @@ class Dataset:
     A subclass may also define `__getitems__(indices)` -> list of samples, which DataLoader then calls once for a batch.
     """
 
-    # Those of this module also define `_batch(index)`: the rows that a range, an int64 tensor or a list of ints
+    # Those of this module also define `_batch(index)`: the rows that a slice, an int64 tensor or a list of ints
     # selects, collated.
 
     def __getitem__(self, index):
@@ -72,8 +72,8 @@ class TensorDataset(Dataset):
         return tuple(tensor[index] for tensor in self.tensors)
 
     def _batch(self, index):
-        if isinstance(index, range):  # cloned, or in-place work on a batch would change the data set
-            return [tensor[index.start : index.stop].clone() for tensor in self.tensors]
+        if isinstance(index, slice):  # cloned, or in-place work on a batch would change the data set
+            return [tensor[index].clone() for tensor in self.tensors]
         return [tensor[index] for tensor in self.tensors]
 
     def __len__(self):
@@ -196,7 +196,7 @@ class Subset(Dataset):
         if read is None:
             return None
         positions = _core.tensor(list(self.indices), dtype=_core.int64)
-        return lambda index: read(positions[index.start : index.stop] if isinstance(index, range) else positions[index])
+        return lambda index: read(positions[index])
 
     def __len__(self):
         return len(self.indices)

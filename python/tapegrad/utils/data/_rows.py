@@ -53,7 +53,7 @@ class Rows:
         self._position.done = True
 
     def read(self, start, stop):
-        return self._dataset._batch(range(start, stop) if self.order is None else self.order[start:stop])
+        return self._dataset._batch(slice(start, stop) if self.order is None else self.order[start:stop])
 
 
 def rows_of(loader):

@@ -187,7 +187,7 @@ class BatchSampler(Sampler):
                 yield batch
 
     def _batches(self):
-        """The same batches as int64 tensors or ranges where the sampler has chunks, drawn at the same moments."""
+        """The same batches as int64 tensors or slices where the sampler has chunks, drawn at the same moments."""
         chunks = own(self.sampler, "_chunks", "__iter__")
         return iter(self) if chunks is None else _cut(chunks(), self.batch_size, self.drop_last)
 
@@ -201,12 +201,16 @@ def _cut(chunks, size, drop_last):
     for chunk in chunks:
         at = 0
         while len(chunk) - at >= missing:
-            parts.append(chunk[at : at + missing])
+            parts.append(_piece(chunk, at, at + missing))
             at += missing
             yield parts[0] if len(parts) == 1 else _core.cat(parts)
             parts, missing = [], size
         if at < len(chunk):
-            parts.append(chunk[at:])
+            parts.append(_piece(chunk, at, len(chunk)))
             missing -= len(chunk) - at
     if parts and not drop_last:
         yield parts[0] if len(parts) == 1 else _core.cat(parts)
+
+
+def _piece(chunk, start, stop):
+    return slice(start, stop) if isinstance(chunk, range) else chunk[start:stop]
