@@ -47,7 +47,7 @@ PARAMETERS = by_name(
     {
         "Tensor | None": "run.order",
         "Tensor": "_require_finite.x input target weight bias condition gradient index_select.index gather.index "
-        "matmul.other expand_as.other view_as.other adam_step_.step sgd_step_.step pos_weight x1 x2 "
+        "matmul.other expand_as.other view_as.other pos_weight x1 x2 "
         "fweights aweights weights boundaries sorter sorted_sequence isclose.other allclose.other "
         "equal.other tensor1 tensor2 take.index source mask scatter_add.src scatter_add_.src "
         "take_along_dim.indices tensor is_same_size.other type_as.other index_add.index index_add_.index "
@@ -55,7 +55,6 @@ PARAMETERS = by_name(
         "scatter_.index scatter_add.index scatter_add_.index _check_dirty.tensor lerp.end lerp_.end",
         "Sequence[Tensor]": "tensors params grads indices",
         "list[Tensor]": "finish.outputs replay.arguments",
-        "list[list[Tensor]]": "sgd_step_.state adam_step_.state",
         "Tensor | Sequence[Tensor]": "outputs inputs _backward.tensors _reaches_other_leaves.roots",
         "_Operand": "other value src fill_value start end step where.input alpha lerp.weight lerp_.weight min max "
         "values normal.mean normal.std bernoulli_.p",
@@ -72,7 +71,7 @@ PARAMETERS = by_name(
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
         "keep_grads inplace descending stable largest sorted return_inverse return_counts out_int32 right "
         "equal_nan accumulate replacement force non_blocking as_tuple is_grads_batched materialize_grads",
-        "str": "root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name",
+        "str": "what root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",
@@ -123,6 +122,9 @@ PARAMETERS |= by_name(
         "Any": "einsum.args",
     }
 )
+OPTIMIZERS = [name for name in vars(_core) if name.endswith("_step_")]
+for name in OPTIMIZERS:
+    PARAMETERS |= {f"{name}.step": "Tensor", f"{name}.state": "list[list[Tensor]]"}
 RETURNS = by_name(
     {
         "int": "dim numel nelement element_size data_ptr storage_offset __hash__ __int__ __index__ __len__ "
@@ -133,7 +135,7 @@ RETURNS = by_name(
         "float": "__float__",
         "str": "__repr__",
         "int | float": "item",
-        "None": "backward __setitem__ sgd_step_ adam_step_ retain_grad",
+        "None": "backward __setitem__ retain_grad",
         "_Array": "numpy __array__",
         "dtype": "get_default_dtype",
         "Generator": "manual_seed",
@@ -160,6 +162,7 @@ RETURNS |= dict.fromkeys(PARTS, "tuple[Tensor, ...]")
 RETURNS |= dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), "Any")
 RETURNS |= {"__iter__": "Iterator[Tensor]", "grad": "tuple[Tensor, ...]", "memory_stats": "dict[str, int]"}
 RETURNS |= dict.fromkeys(("op_names", "isa_levels", "_elementwise_names"), "list[str]")
+RETURNS |= dict.fromkeys(OPTIMIZERS, "None")
 ATTRIBUTES = by_name(
     {
         "int": "ndim itemsize nbytes _version instructions done id",

@@ -6,6 +6,7 @@ import pytest
 
 import tapegrad as tg
 from captured import compiled, exactly
+from optim_cases import CASES, IDS, OPTIONS
 from tapegrad import nn, optim
 from tapegrad.examples import backprop_by_hand, gradient_descent, regression
 from tapegrad.nn import functional as F
@@ -73,46 +74,37 @@ def batches(count=STEPS):
     return [(features(seed=k), classes(seed=k)) for k in range(count)]
 
 
-OPTIMIZERS = {
-    "sgd": lambda p: optim.SGD(p, lr=0.1),
-    "sgd momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
-    "sgd nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
-    "sgd dampening": lambda p: optim.SGD(p, lr=0.1, momentum=0.5, dampening=0.25),
-    "sgd weight decay": lambda p: optim.SGD(p, lr=0.1, weight_decay=0.1),
-    "sgd maximize": lambda p: optim.SGD(p, lr=0.001, momentum=0.9, maximize=True),
-    "adam": lambda p: optim.Adam(p, lr=0.01),
-    "adam weight decay": lambda p: optim.Adam(p, lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1),
-    "adam maximize": lambda p: optim.Adam(p, lr=0.001, maximize=True),
-    "adamw": lambda p: optim.AdamW(p, lr=0.01),
-    "adamw weight decay": lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.2),
-}
+def optimizer_of(name, model, **options):
+    """Muon takes matrices only: the biases stay."""
+    params = [p for p in model.parameters() if name != "Muon" or p.ndim == 2]
+    return getattr(optim, name)(params, lr=0.01, **options)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers(name, threads):
+@pytest.mark.parametrize(("name", "options"), CASES, ids=IDS)
+def test_optimizers(name, options, threads):
     def make():
         model = classifier()
-        return standard_step(model, OPTIMIZERS[name](model.parameters()), F.cross_entropy)
+        return standard_step(model, optimizer_of(name, model, **options), F.cross_entropy)
 
     assert both(make, batches(), threads=threads) <= 2
 
 
 def test_every_optimizer_is_here():
-    known = {type(make([nn.Parameter(tg.ones(1))])) for make in OPTIMIZERS.values()}
-    assert known == {getattr(optim, name) for name in optim.__all__ if name != "Optimizer"}
+    kinds = [getattr(optim, name) for name in optim.__all__]
+    known = {kind.__name__ for kind in kinds if isinstance(kind, type)} - {"Optimizer", "LBFGS"}
+    assert known == set(OPTIONS)
 
 
-@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
-def test_groups(kind):
+@pytest.mark.parametrize("name", OPTIONS)
+def test_groups(name):
     def make():
         model = classifier()
-        groups = [
-            {"params": model[0].parameters(), "lr": 0.01},
-            {"params": [model[2].weight], "weight_decay": 0.1},
-            {"params": [model[2].bias, *model[4].parameters()]},
-        ]
-        return standard_step(model, kind(groups, lr=0.05), F.cross_entropy)
+        own = {"etas": (0.3, 1.3)} if name == "Rprop" else {"weight_decay": 0.1}
+        groups = [{"params": [model[0].weight], "lr": 0.02}, {"params": [model[2].weight], **own}]
+        if name != "Muon":
+            groups.append({"params": [model[0].bias, model[2].bias, *model[4].parameters()]})
+        return standard_step(model, getattr(optim, name)(groups, lr=0.05), F.cross_entropy)
 
     assert both(make, batches()) <= 2
 
@@ -209,12 +201,14 @@ def test_losses(loss, reduction):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
-def test_wide_layers(threads):
-    """Products that are cut into tasks, blocks of parameters that do not fit a cache line, float64 beside float32."""
+@pytest.mark.parametrize("name", OPTIONS)
+def test_wide_layers(name, threads):
+    """Products that are cut into tasks, with the steps behind them; parameters that do not fit a cache line."""
 
     def make():
         model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
-        return standard_step(model, optim.Adam(model.parameters(), lr=1e-3), F.cross_entropy)
+        optimizer = optimizer_of(name, model, **OPTIONS[name][1])
+        return standard_step(model, optimizer, F.cross_entropy)
 
     data = [(features(128, 784, k), classes(128, 10, k)) for k in range(5)]
     assert both(make, data, threads=threads) <= 2

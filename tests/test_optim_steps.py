@@ -69,21 +69,30 @@ def test_steps_count_in_place_and_raise_versions():
 
 
 def test_bad_steps():
-    p, options = parameter(1.0), _core._Options({"lr": 1.0, "momentum": 0.5, "flags": (0, 0, 0, 0)}, ["lr"])
-    for state, step, message in [
-        ([], tg.tensor(0.0), "sgd_step_: got 1 options, expected 6"),
-        ([[p], [p]], tg.tensor(0.0), "sgd_step_: got 2 lists of state"),
+    p = parameter(1.0)
+    names = ["lr", "flags", "momentum"]
+    options = _core._Options({"lr": 1.0, "momentum": 0.5, "flags": (0, 0, 0, 0)}, names)
+    few = _core._Options({"lr": 1.0}, ["lr"])
+    step = tg.tensor(0.0)
+    for state, count, given, message in [
+        ([], step, few, "sgd_step_: got 1 options, expected 6"),
+        ([[p], [p]], step, options, "sgd_step_: got 2 lists of state, expected 0"),
+        ([], tg.zeros(1), options, r"sgd_step_: step must be a float tensor of shape \(\)"),
+        ([], tg.tensor(0), options, r"sgd_step_: step must be a float tensor of shape \(\)"),
     ]:
         with pytest.raises(ValueError, match=message):
-            _core.sgd_step_([p], [p.detach()], state, step, options)
-    options = _core._Options({"lr": 1.0, "momentum": 0.5, "flags": (0, 0, 0, 0)}, ["lr", "momentum", "flags"])
-    for step in (tg.zeros(1), tg.tensor(0)):
-        with pytest.raises(ValueError, match=r"sgd_step_: step must be a float tensor of shape \(\)"):
-            _core.sgd_step_([p], [p.detach()], [], step, options)
-    with pytest.raises(ValueError, match="a momentum needs momentum buffers"):
-        _core.sgd_step_([p], [p.detach()], [], tg.tensor(0.0), options)
+            _core.sgd_step_([p], [p.detach()], state, count, given)
+    options = _core._Options({"lr": 1.0, "momentum": 0.5, "flags": (0, 0)}, ["lr", "flags", "momentum", "lr", "lr"])
+    with pytest.raises(ValueError, match="sgd_step_: got 0 lists of state, expected 1"):
+        _core.sgd_step_([p], [p.detach()], [], step, options)
     with pytest.raises(TypeError, match="argument 'options' must be options"):
-        _core.sgd_step_([p], [p.detach()], [], tg.tensor(0.0), {})
+        _core.sgd_step_([p], [p.detach()], [], step, {})
+    options = _core._Options({"x": (0.1,) * 8}, ["x"])
+    with pytest.raises(ValueError, match=r"nadam_step_: step must be a float tensor of shape \(2,\)"):
+        _core.nadam_step_([p], [p.detach()], [[p], [p]], step, options)
+    options = _core._Options({"x": (0.1,) * 10}, ["x"])
+    with pytest.raises(ValueError, match=r"muon_step_: .* is no matrix"):
+        _core.muon_step_([p], [p.detach()], [[p.detach()]], step, options)
     assert p.item() == 1.0
 
 

@@ -9,10 +9,12 @@ using namespace py::literals;
 namespace tg {
 namespace {
 
-// The options of a parameter group by name, read from its dict at every step. A tuple counts as its elements.
+// The options of a parameter group by name, read from its dict at every step. A tuple counts as its elements, one of
+// the `choices` that an option has as its position.
 class Options : public Cell {
  public:
-  Options(py::dict group, const py::sequence& names) : group_(std::move(group)) {
+  Options(py::dict group, const py::sequence& names, py::dict choices)
+      : group_(std::move(group)), choices_(std::move(choices)) {
     for (const py::handle name : names) {
       PyObject* const value = find(name.ptr());
       options_.push_back(
@@ -24,7 +26,7 @@ class Options : public Cell {
   ~Options() override {  // of a program, it may die without the GIL
     const py::gil_scoped_acquire gil;
     options_.clear();
-    group_ = py::object();
+    group_ = choices_ = py::object();
   }
   Options(const Options&) = delete;
   Options& operator=(const Options&) = delete;
@@ -55,7 +57,17 @@ class Options : public Cell {
     throw py::error_already_set();
   }
 
-  static double* read(const py::object& name, const py::object& value, Py_ssize_t length, double* out) {
+  double* read(const py::object& name, const py::object& value, Py_ssize_t length, double* out) const {
+    if (PyObject* const choices = PyDict_GetItem(choices_.ptr(), name.ptr())) {
+      const Py_ssize_t at = PySequence_Index(choices, value.ptr());
+      if (at < 0) {
+        PyErr_Clear();
+        throw TypeError("option " + std::string(py::repr(name)) + " must be one of " + std::string(py::repr(choices)) +
+                        ", got " + std::string(py::repr(value)));
+      }
+      *out = static_cast<double>(at);
+      return out + 1;
+    }
     if (!is_list(value.ptr()) && length == 1) {
       *out = number(name, value);
       return out + 1;
@@ -81,7 +93,7 @@ class Options : public Cell {
     throw TypeError("option " + std::string(py::repr(name)) + " must be a number, got " + std::string(py::repr(value)));
   }
 
-  py::object group_;
+  py::object group_, choices_;
   std::vector<Option> options_;
 };
 
@@ -113,14 +125,12 @@ namespace {
 struct OptimizerRow {
   static constexpr const char* params = "params, grads, state, step, options";
 };
-struct sgd_step_ : OptimizerRow {
-  static constexpr const char* name = "sgd_step_";
-  static constexpr auto fn = &ops::sgd_step_;
-};
-struct adam_step_ : OptimizerRow {
-  static constexpr const char* name = "adam_step_";
-  static constexpr auto fn = &ops::adam_step_;
-};
+#define OPTIMIZER(NAME, ...)                   \
+  struct NAME : OptimizerRow {                 \
+    static constexpr const char* name = #NAME; \
+    static constexpr auto fn = &ops::NAME;     \
+  };
+#include "ops/ops.def"
 
 const Tensor& tensor_at(const py::list& list, Py_ssize_t i) {
   PyObject* const item = PyList_GET_ITEM(list.ptr(), i);
@@ -161,15 +171,21 @@ struct same_objects {
 
 void bind_optim(py::module_& m) {
   py::class_<Options, std::shared_ptr<Options>>(m, "_Options", "The options of a parameter group that a step reads.")
-      .def(py::init<py::dict, py::sequence>(), "group"_a, "names"_a);
+      .def(py::init<py::dict, py::sequence, py::dict>(), "group"_a, "names"_a, "choices"_a = py::dict());
+  m.def(
+      "_refuse_capture",
+      [](const std::string& what) {
+        if (recorder) recorder->refuse(what);
+      },
+      "what"_a, "Within a compiled function: an error, or the end of its capture.");
   add_functions(
-      m, {function<sgd_step_>("One SGD step over lists of tensors, in place. state: none, or the momentum buffers. "
-                              "step: the number of steps so far, which is raised."),
-          function<adam_step_>("One Adam step (Kingma and Ba 2015) over lists of tensors, in place. state: the "
-                               "first and second moments. step: the number of steps so far, which is raised."),
-          function<with_gradients>("The tensors of a list that have a gradient, and their gradients: two lists, "
-                                   "the first the given one where all have."),
-          function<same_objects>("Whether two lists hold the same objects in the same order.")});
+      m, {
+#define OPTIMIZER(NAME, RULE, DOC) \
+  function<NAME>(DOC " In place, over lists of tensors; step: what has been counted so far, which is raised."),
+#include "ops/ops.def"
+             function<with_gradients>("The tensors of a list that have a gradient, and their gradients: two lists, "
+                                      "the first the given one where all have."),
+             function<same_objects>("Whether two lists hold the same objects in the same order.")});
 }
 
 }  // namespace tg

@@ -92,21 +92,51 @@ struct LayerNormKernels {
   void (*backward[kFloatCount])(const LayerNormBackward&);
 };
 
-struct SgdArgs {
-  double lr, momentum, dampening, weight_decay;
-  bool nesterov, maximize;
+// What the steps of the optimizers are told, as their rules (ops/optim_rules.h) make it of options and step count.
+struct StepArgs {
+  double lr, weight_decay;
+  bool maximize;
+  bool decoupled;  // p *= 1 - lr * weight_decay, instead of g += weight_decay * p
+};
+struct SgdArgs : StepArgs {
+  double momentum, dampening;  // no momentum: no buffer
+  bool nesterov;
   bool first;  // the momentum buffer is to be set to the gradient, not updated
 };
-struct AdamArgs {
-  double lr, beta1, beta2, eps, weight_decay;
-  double correction1, correction2;  // 1 - beta^step, step 1 for the first one
-  bool decoupled;                   // AdamW: p *= 1 - lr * weight_decay, instead of g += weight_decay * p
-  bool maximize;
+// p -= step * (g_share * g + m_share * m) / (scale * sqrt(v) + eps). State: m, v, largest v (amsgrad).
+struct AdamArgs : StepArgs {
+  double beta1, beta2, eps, step, g_share, m_share, scale;
 };
-// One pass over n contiguous elements, in place, computed as PyTorch's single-tensor formulas.
+struct AdamaxArgs : StepArgs {  // state: m, largest |g|
+  double beta1, beta2, eps, step;
+};
+struct AdagradArgs : StepArgs {  // state: sum of g^2
+  double step, eps;
+};
+struct RmspropArgs : StepArgs {  // state: mean of g^2, momentum buffer, mean of g
+  double alpha, eps, momentum;
+  bool centered;
+};
+struct AdadeltaArgs : StepArgs {  // state: mean of g^2, mean of the steps' squares
+  double rho, eps;
+};
+struct RpropArgs : StepArgs {  // state: last g, step size
+  double eta_minus, eta_plus, least, most;
+};
+struct LionArgs : StepArgs {  // state: m
+  double beta1, beta2;
+};
+// The momentum of Muon: buf moves to g; "p", which is not read, becomes what the products start from.
+struct MuonArgs : StepArgs {
+  double momentum;
+  bool nesterov;
+};
+// One pass over n contiguous elements, in place, by PyTorch's single-tensor formulas. lists: parameter, gradient, and
+// the state as above, null where the options ask for none. args: those of the kernel.
+using StepKernel = void (*)(int64_t n, void* const* lists, const void* args);
 struct OptimKernels {
-  void (*sgd[kFloatCount])(int64_t n, void* p, const void* g, void* buf, const SgdArgs*);  // buf null: no momentum
-  void (*adam[kFloatCount])(int64_t n, void* p, const void* g, void* m, void* v, const AdamArgs*);
+  StepKernel sgd[kFloatCount], adam[kFloatCount], adamax[kFloatCount], adagrad[kFloatCount], rmsprop[kFloatCount],
+      adadelta[kFloatCount], rprop[kFloatCount], lion[kFloatCount], muon[kFloatCount];
 };
 
 struct DropoutArgs {

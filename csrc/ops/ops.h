@@ -330,9 +330,11 @@ Tensor normal(const Tensor& mean, const Tensor& std, Generator* generator);
 Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, Generator* generator);
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
 
-// optim.cpp: `state` is list after list, `step` the number of steps so far, which is raised.
-using OptimizerStep = void(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state,
-                           const Tensor& step, const std::shared_ptr<Cell>& options);
-OptimizerStep sgd_step_, adam_step_;
+// optim.cpp: `state` is list after list, `step` the number of steps so far (and what else the rule counts), which is
+// raised.
+#define OPTIMIZER(name, ...)                                                                         \
+  void name(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state, \
+            const Tensor& step, const std::shared_ptr<Cell>& options);
+#include "ops/ops.def"
 
 }  // namespace tg::ops

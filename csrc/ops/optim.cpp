@@ -1,11 +1,12 @@
 // Optimizer steps over lists of tensors, in place, one pass over memory.
-#include <cmath>
+#include <bit>
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
 #include "ops/fused_products.h"
 #include "ops/gemm.h"
 #include "ops/ops.h"
+#include "ops/optim_rules.h"
 #include "ops/rows.h"
 #include "ops/subnormals.h"
 #include "threads/parallel.h"
@@ -41,88 +42,80 @@ void for_chunks(std::span<const Tensor> params, F&& body) {
 
 void* element(const Tensor& t, int64_t at) { return t.data<char>() + at * static_cast<int64_t>(itemsize(t.dtype())); }
 
-// Inputs: n parameters, n gradients, and the state, list after list; last the number of steps so far, of shape ().
+// Inputs: n parameters, n gradients, and the state, list after list; last what the step counts.
 // attrs.integer[0] = n, attrs.cell the options. All but the gradients is written.
 bool writes(const Call& c, int input) {
   const int64_t n = c.attrs.integer[0];
   return n == 0 || input / n != 1;
 }
 
-// Each optimizer: its name, how many lists of state it takes, its options, and what they make of its kernel's
-// arguments.
-struct Sgd {
-  static constexpr const char *name = "sgd_step_", *behind_product = "matmul_sgd_step_";
-  static constexpr size_t min_state = 0, max_state = 1, options = 6;
-  static constexpr auto kernel = &OptimKernels::sgd;
-  // lr, momentum, dampening, weight_decay, nesterov, maximize. State: with momentum, its buffer.
-  static SgdArgs args(const double* o, double step) {
-    return {o[0], o[1], o[2], o[3], o[4] != 0, o[5] != 0, step == 1};
+// What the step after the counts in `t` counts; `raise`: they are set to it.
+template <class R, class T>
+Counts advance(const double* o, const Tensor& t, bool raise) {
+  T* const x = t.data<T>();
+  Counts c = {double(x[0]), R::counts > 1 ? double(x[1]) : 0};
+  R::advance(o, c);
+  c = {double(T(c.step)), double(T(c.product))};
+  if (raise) {
+    x[0] = T(c.step);
+    if constexpr (R::counts > 1) x[1] = T(c.product);
   }
-  static size_t state(const double* o) { return o[1] != 0; }
-  static double flops(const double* o) { return 2 + (o[1] != 0 ? 3 : 0) + (o[3] != 0 ? 2 : 0); }
-};
-struct Adam {
-  static constexpr const char *name = "adam_step_", *behind_product = "matmul_adam_step_";
-  static constexpr size_t min_state = 2, max_state = 2, options = 7;
-  static constexpr auto kernel = &OptimKernels::adam;
-  // lr, betas, eps, weight_decay, decoupled_weight_decay, maximize. State: the moments.
-  static AdamArgs args(const double* o, double step) {
-    return {o[0], o[1], o[2], o[3], o[4], 1 - std::pow(o[1], step), 1 - std::pow(o[2], step), o[5] != 0, o[6] != 0};
+  return c;
+}
+
+// The kernel of a rule with its arguments, and which inputs are its lists of state.
+template <class R>
+struct Step {
+  decltype(R::args(nullptr, Counts())) args;
+  unsigned state;
+  Step(const double* o, const Tensor& counts, bool raise)
+      : args(R::args(o, counts.dtype() == DType::Float64 ? advance<R, double>(o, counts, raise)
+                                                         : advance<R, float>(o, counts, raise))),
+        state(R::state(o)) {}
+  // On n elements; `of(k)` gives those of the k-th list of state there is.
+  template <class F>
+  void operator()(int dtype, int64_t n, void* p, void* g, F&& of) const {
+    void* lists[2 + R::states] = {p, g};
+    size_t given = 0;
+    for (size_t i = 0; i < R::states; ++i) lists[2 + i] = state >> i & 1 ? of(given++) : nullptr;
+    (kernels().optim.*R::kernel)[dtype](n, lists, &args);
   }
-  static size_t state(const double*) { return 2; }
-  static double flops(const double* o) { return o[4] != 0 ? 15 : 13; }
 };
 
-double steps_so_far(const Tensor& t) { return t.dtype() == DType::Float64 ? *t.data<double>() : *t.data<float>(); }
-
-// Raises the number of steps, and returns it: 1 at the first step.
-double count_step(const Tensor& t) {
-  return t.dtype() == DType::Float64 ? *t.data<double>() += 1 : *t.data<float>() += 1;
-}
-
-// Rule's kernel on n elements; `at(list)` gives those of parameters, gradients (1) and state.
-template <class Rule, class Args, class F, size_t... list>
-void call_kernel(int dtype, int64_t n, const Args& args, F&& at, std::index_sequence<list...>) {
-  (kernels().optim.*Rule::kernel)[dtype](n, at(list)..., &args);
-}
-template <class Rule, class Args, class F>
-void call_kernel(int dtype, int64_t n, const Args& args, F&& at) {
-  call_kernel<Rule>(dtype, n, args, at, std::make_index_sequence<2 + Rule::max_state>{});
-}
-
-template <class Rule>
+template <class R>
 void run(const Call& c, std::span<Tensor>) {
-  const double* o = c.attrs.cell->values.data();
-  const auto n = static_cast<size_t>(c.attrs.integer[0]);
-  const size_t lists = 2 + Rule::state(o);
-  if (c.in.size() < lists * n + 1)
-    throw std::invalid_argument(std::string(Rule::name) +
-                                ": a list of state is missing; a momentum needs momentum buffers");
-  const auto args = Rule::args(o, count_step(c.in.back()));
-  for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
-    call_kernel<Rule>(float_index(c.in[i]), m, args,
-                      [&](size_t list) { return list < lists ? element(c.in[list * n + i], at) : nullptr; });
-  });
+  if constexpr (requires { R::kernel; }) {
+    const auto n = static_cast<size_t>(c.attrs.integer[0]);
+    const Step<R> step(c.attrs.cell->values.data(), c.in.back(), true);
+    for_chunks(c.in.first(n), [&](size_t i, int64_t at, int64_t m) {
+      step(float_index(c.in[i]), m, element(c.in[i], at), element(c.in[n + i], at),
+           [&](size_t k) { return element(c.in[(2 + k) * n + i], at); });
+    });
+  } else {
+    R::run(c);
+  }
 }
-template <class Rule>
+template <class R>
 double step_flops(const Call& c) {
-  double sum = 0;
-  for (const Tensor& p : c.in.first(static_cast<size_t>(c.attrs.integer[0]))) sum += static_cast<double>(p.numel());
-  return sum * Rule::flops(c.attrs.cell->values.data());
+  if constexpr (requires { R::kernel; }) {
+    double sum = 0;
+    for (const Tensor& p : c.in.first(static_cast<size_t>(c.attrs.integer[0]))) sum += static_cast<double>(p.numel());
+    return sum * R::flops(c.attrs.cell->values.data());
+  } else {
+    return R::flops(c);
+  }
 }
 
 // The step of one parameter, whose gradient is the product a b, part by part as the product is made; the gradient is
-// not stored. Inputs: the parameter, a, b, its state, and the number of steps so far, which the step of the other
+// not stored. Inputs: the parameter, a, b, its state, and what the step counts, which the step of the other
 // parameters will raise. attrs.integer[0]: how many state tensors, attrs.cell the options. attrs.flag: the gradient is
 // that of weight_gradient(a, b), whose sums are an input that is written, before the last.
 bool writes_behind_product(const Call& c, int input) {
   return input == 0 || (input >= 3 && input < 3 + c.attrs.integer[0] + c.attrs.flag);
 }
-template <class Rule>
+template <class R>
 void run_behind_product(const Call& c, std::span<Tensor>) {
-  const double* o = c.attrs.cell->values.data();
-  const size_t lists = 2 + Rule::state(o);
-  const auto args = Rule::args(o, steps_so_far(c.in.back()) + 1);
+  const Step<R> step(c.attrs.cell->values.data(), c.in.back(), false);
   GemmArgs product = c.attrs.flag ? weight_gradient_args(c.in[1], c.in[2], nullptr, c.in[c.in.size() - 2].data())
                                   : gemm_args(c.in[1], c.in[2], nullptr);
   const int dtype = float_index(c.in[0]);
@@ -130,36 +123,43 @@ void run_behind_product(const Call& c, std::span<Tensor>) {
   const auto update = [&](const GemmPart& part) {
     const FlushSubnormals flush;
     part.for_rows(product.n, item, [&](int64_t at, int64_t n, void* g) {
-      call_kernel<Rule>(dtype, n, args, [&](size_t list) -> void* {
-        return list >= lists ? nullptr : list == 0 ? element(c.in[0], at) : list == 1 ? g : element(c.in[1 + list], at);
-      });
+      step(dtype, n, element(c.in[0], at), g, [&](size_t k) { return element(c.in[3 + k], at); });
     });
   };
   product.hook = {[](const void* ctx, const GemmPart& part) { (*static_cast<decltype(&update)>(ctx))(part); }, &update};
   gemm(product);
 }
-template <class Rule>
+template <class R>
 double behind_product_flops(const Call& c) {
   return 2.0 * double(c.in[1].numel()) * double(c.in[2].size(1)) +
-         double(c.in[0].numel()) * Rule::flops(c.attrs.cell->values.data());
+         double(c.in[0].numel()) * R::flops(c.attrs.cell->values.data());
 }
 
 struct Optimizer {
-  Op op, behind_product;
-  size_t min_state, max_state;  // lists
-  size_t options;               // numbers
+  Op op, behind_product;  // the latter without a name: there is none
+  size_t options, counts;
+  unsigned (*state)(const double* options);
 };
-template <class Rule>
-constexpr Optimizer kOptimizer = {
-    {.name = Rule::name, .run = run<Rule>, .in_place = true, .writes = writes, .flops = step_flops<Rule>},
-    {.name = Rule::behind_product,
-     .run = run_behind_product<Rule>,
-     .in_place = true,
-     .writes = writes_behind_product,
-     .flops = behind_product_flops<Rule>},
-    Rule::min_state,
-    Rule::max_state,
-    Rule::options};
+template <class R>
+constexpr Op behind_product(const char* name) {
+  if constexpr (requires { R::kernel; }) {
+    return {.name = name,
+            .run = run_behind_product<R>,
+            .in_place = true,
+            .writes = writes_behind_product,
+            .flops = behind_product_flops<R>};
+  } else {
+    return {};
+  }
+}
+#define OPTIMIZER(NAME, RULE, DOC)                                                                      \
+  constexpr Optimizer k##RULE = {                                                                       \
+      {.name = #NAME, .run = run<RULE>, .in_place = true, .writes = writes, .flops = step_flops<RULE>}, \
+      behind_product<RULE>("matmul_" #NAME),                                                            \
+      RULE::options,                                                                                    \
+      RULE::counts,                                                                                     \
+      RULE::state};
+#include "ops/ops.def"
 
 void check_state(const char* op, const Tensor& p, const Tensor& s, const char* what) {
   if (!is_float(s.dtype())) throw std::invalid_argument(std::string(op) + ": " + describe(s) + " is no float tensor");
@@ -168,19 +168,23 @@ void check_state(const char* op, const Tensor& p, const Tensor& s, const char* w
                               describe(p));
 }
 
-void check_step(const char* op, const Tensor& t) {
-  if (!t || !is_float(t.dtype()) || t.rank() != 0 || t->storage->read_only) {
-    throw std::invalid_argument(std::string(op) + ": step must be a float tensor of shape (), got " +
-                                (t ? describe(t) : "None"));
-  }
+void check_step(const char* op, const Tensor& t, size_t counts) {
+  if (t && is_float(t.dtype()) && t.shape() == (counts == 1 ? Dims() : Dims{static_cast<int64_t>(counts)}) &&
+      t.contiguous() && !t->storage->read_only)
+    return;
+  throw std::invalid_argument(std::string(op) + ": step must be a float tensor of shape " +
+                              (counts == 1 ? "()" : "(" + std::to_string(counts) + ",)") + ", got " +
+                              (t ? describe(t) : "None"));
 }
 
-void check_options(const Optimizer& optimizer, size_t lists, size_t options) {
-  const auto fail = [&](const char* what, size_t count) {
-    throw std::invalid_argument(std::string(optimizer.op.name) + ": got " + std::to_string(count) + what);
+void check_options(const Optimizer& optimizer, size_t lists, const std::vector<double>& options) {
+  const auto fail = [&](const char* what, size_t count, size_t expected) {
+    throw std::invalid_argument(std::string(optimizer.op.name) + ": got " + std::to_string(count) + what +
+                                ", expected " + std::to_string(expected));
   };
-  if (lists < optimizer.min_state || lists > optimizer.max_state) fail(" lists of state, too few or too many", lists);
-  if (options != optimizer.options) fail((" options, expected " + std::to_string(optimizer.options)).c_str(), options);
+  if (options.size() != optimizer.options) fail(" options", options.size(), optimizer.options);
+  const auto expected = static_cast<size_t>(std::popcount(optimizer.state(options.data())));
+  if (lists != expected) fail(" lists of state", lists, expected);
 }
 
 // Checks the lists, runs the step, and raises the version of everything that was written.
@@ -189,8 +193,8 @@ void execute_step(const Optimizer& optimizer, const TensorList& params, const Te
   const Op& op = optimizer.op;
   if (params.empty()) return;
   options->refresh();
-  check_options(optimizer, state.size(), options->values.size());
-  check_step(op.name, steps);
+  check_options(optimizer, state.size(), options->values);
+  check_step(op.name, steps, optimizer.counts);
   GradMode off(false);
   std::vector<Tensor> in;
   in.reserve((2 + state.size()) * params.size() + 1);
@@ -226,21 +230,20 @@ void execute_step(const Optimizer& optimizer, const TensorList& params, const Te
 }  // namespace
 
 const Op* step_behind_product(const Op& step) {
-  for (const Optimizer* o : {&kOptimizer<Sgd>, &kOptimizer<Adam>}) {
-    if (&step == &o->op) return &o->behind_product;
-  }
+#define OPTIMIZER(NAME, RULE, DOC) \
+  if (&step == &k##RULE.op) return k##RULE.behind_product.name ? &k##RULE.behind_product : nullptr;
+#include "ops/ops.def"
   return nullptr;
 }
 
 namespace ops {
 
-#define OPTIMIZER(name, optimizer)                                                                   \
-  void name(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state, \
+#define OPTIMIZER(NAME, RULE, DOC)                                                                   \
+  void NAME(const TensorList& params, const TensorList& grads, const std::vector<TensorList>& state, \
             const Tensor& step, const std::shared_ptr<Cell>& options) {                              \
-    execute_step(optimizer, params, grads, state, step, options);                                    \
+    execute_step(k##RULE, params, grads, state, step, options);                                      \
   }
-OPTIMIZER(sgd_step_, kOptimizer<Sgd>)
-OPTIMIZER(adam_step_, kOptimizer<Adam>)
+#include "ops/ops.def"
 
 }  // namespace ops
 }  // namespace tg

@@ -1,7 +1,29 @@
-"""Optimizers, under the names of torch.optim."""
+"""Optimizers, under the names of torch.optim; schedules of the learning rate, and averages of weights."""
 
-from ._adam import Adam, AdamW
+from . import lr_scheduler, swa_utils
+from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ._adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from ._lbfgs import LBFGS
+from ._lion import Lion
+from ._muon import Muon
 from ._optimizer import Optimizer
 from ._sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Lion",
+    "Muon",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "lr_scheduler",
+    "swa_utils",
+]

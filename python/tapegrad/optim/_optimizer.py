@@ -15,6 +15,8 @@ class Optimizer:
     A subclass defines `_update(group, params, grads)`, which changes the parameters of one group that have gradients.
     """
 
+    _opt_called = False  # whether there has been a step: the schedulers ask
+
     def __init__(self, params, defaults):
         if isinstance(params, _core.Tensor):
             raise TypeError("params given to the optimizer should be an iterable of tensors or dicts, got one tensor")
@@ -79,6 +81,7 @@ class Optimizer:
         which step then returns.
         """
         _core._note_use(self)
+        self._opt_called = True
         loss = None
         if closure is not None:
             with enable_grad():
@@ -141,12 +144,20 @@ class Optimizer:
             if number not in params:
                 raise ValueError(f"loaded state dict has state for parameter {number}, which is in none of its groups")
             param = params[number]
-            state[param] = {name: _as_state(name, value, param, number) for name, value in entries.items()}
+            state[param] = {name: self._loaded(name, value, param, number) for name, value in entries.items()}
         _core._structure_changed()
         self.state = state
         self._cache.clear()
         for own, loaded in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in loaded.items() if name != "params"})
+
+    def _loaded(self, name, value, param, number):
+        """A copy of a value of a saved state, fit for this parameter, which has that number."""
+        if isinstance(value, dict):
+            return {key: self._loaded(key, item, param, number) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._loaded(name, item, param, number) for item in value)
+        return as_tensor(value, param) if hasattr(value, "shape") else value
 
     def __repr__(self):
         lines = []
@@ -156,16 +167,7 @@ class Optimizer:
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
 
 
-def _as_state(name, value, param, number):
-    """A copy of a saved state value, fit for this parameter."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if name == "step":
-        return _core.tensor(float(value))
+def as_tensor(value, param):
+    """A copy of a saved value as a tensor; of the parameter's dtype where it is of a float type."""
     value = value.detach().clone() if isinstance(value, _core.Tensor) else _core.tensor(value)
-    if tuple(value.shape) != tuple(param.shape):
-        raise ValueError(
-            f"loaded state dict: {name} of parameter {number} has shape {tuple(value.shape)}, "
-            f"the parameter has {tuple(param.shape)}"
-        )
-    return value.to(param.dtype)
+    return value.to(param.dtype) if value.is_floating_point() else value

@@ -2,12 +2,7 @@
 
 from .. import _core
 from ._fused import FusedOptimizer
-
-
-def check_not_negative(what, value):
-    """ValueError unless value >= 0 (nan fails too)."""
-    if not value >= 0.0:
-        raise ValueError(f"Invalid {what}: {value}")
+from ._options import options_of
 
 
 class SGD(FusedOptimizer):
@@ -21,7 +16,9 @@ class SGD(FusedOptimizer):
     """
 
     _step_ = _core.sgd_step_
-    _options = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize")
+    _options = ("lr", "weight_decay", "maximize", "momentum", "dampening", "nesterov")
+    _state = {"momentum_buffer": "momentum"}
+    _counts = {}
 
     def __init__(
         self,
@@ -33,27 +30,14 @@ class SGD(FusedOptimizer):
         nesterov=False,
         *,
         maximize=False,
+        foreach=None,
+        differentiable=False,
+        fused=None,
     ):
-        check_not_negative("learning rate", lr)
-        check_not_negative("momentum value", momentum)
-        check_not_negative("weight_decay value", weight_decay)
+        options = options_of(locals())
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options)
 
-    def _state_names(self, group):
-        return ("momentum_buffer",) if group["momentum"] != 0 else ()
-
-    def _prepare(self, state, param):
-        if state.get("momentum_buffer") is not None:
-            return 1
-        state["momentum_buffer"] = _core.zeros_like(param.detach())
-        return 0
+    def _counted(self, state):
+        return (float(state.get("momentum_buffer") is not None),)  # only the first step differs
