@@ -61,12 +61,11 @@ def test_course_as_in_torch(torch, options):
     assert ours[2].state_dict()["param_groups"] == theirs[2].state_dict()["param_groups"]
 
 
-def test_finds_the_minimum():
-    losses, (a, b), _ = course(tg, {"line_search_fn": "strong_wolfe", "max_iter": 100}, 2)
-    np.testing.assert_allclose(np.concatenate([a, b.ravel()]), np.ones(5), atol=1e-6)
-    assert losses[1] < 1e-12
-    losses, (a, b), _ = course(tg, {"line_search_fn": "strong_wolfe", "max_iter": 100}, 2, "float32")
-    np.testing.assert_allclose(np.concatenate([a, b.ravel()]), np.ones(5), atol=2e-3)
+@pytest.mark.parametrize(("dtype", "within"), [("float64", 1e-9), ("float32", 1e-5)])
+def test_finds_the_minimum(dtype, within):
+    """From here it is the one at 3.930839434133, the only one beside that at 0 (Kok and Sandrock 2009)."""
+    losses, _, _ = course(tg, {"line_search_fn": "strong_wolfe", "max_iter": 100}, 2, dtype)
+    assert losses[1] == pytest.approx(3.930839434133, rel=within)
 
 
 def test_quadratic_takes_as_many_iterations_as_dimensions():
@@ -74,7 +73,7 @@ def test_quadratic_takes_as_many_iterations_as_dimensions():
     m = rng.normal(size=(6, 6))
     m, target = tg.tensor(m @ m.T + np.eye(6)), tg.tensor(rng.normal(size=6))
     x = nn.Parameter(tg.zeros(6, dtype=tg.float64))
-    optimizer = optim.LBFGS([x], line_search_fn="strong_wolfe", max_iter=40)
+    optimizer = optim.LBFGS([x], line_search_fn="strong_wolfe", max_iter=40, tolerance_change=1e-14)
 
     def closure():
         optimizer.zero_grad()

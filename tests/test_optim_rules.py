@@ -93,7 +93,7 @@ def same_as_torch(torch, name, options, dtype, rtol, atol):
 @pytest.fixture
 def exact_muon(torch, monkeypatch):
     """PyTorch's Muon rounds to bfloat16 before its iteration; not so here."""
-    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.clone)
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.clone())
 
 
 @cases

@@ -23,9 +23,9 @@ struct Matrix {
   int64_t rows, cols, row_stride, col_stride;
   Matrix transposed() const { return {data, cols, rows, col_stride, row_stride}; }
 };
-void multiply(int dtype, const Matrix& a, const Matrix& b, void* c) {
+void multiply(DType dtype, const Matrix& a, const Matrix& b, void* c) {
   GemmArgs args = {};
-  args.dtype = dtype;
+  args.dtype = static_cast<int>(dtype);
   args.m = a.rows, args.n = b.cols, args.k = a.cols;
   args.a = a.data, args.ars = a.row_stride, args.acs = a.col_stride;
   args.b = b.data, args.brs = b.row_stride, args.bcs = b.col_stride;
@@ -37,7 +37,7 @@ void multiply(int dtype, const Matrix& a, const Matrix& b, void* c) {
 template <class T>
 void orthogonalize(Tensor x, const Options& o) {
   const int64_t rows = x.size(0), cols = x.size(1), n = std::min(rows, cols);
-  const int dtype = float_index(x);
+  const DType dtype = x.dtype();
   Tensor next = Tensor::empty(x.shape(), x.dtype()), gram = Tensor::empty({n, n}, x.dtype()),
          square = Tensor::empty({n, n}, x.dtype());
   T* const values = x.data<T>();
