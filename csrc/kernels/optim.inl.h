@@ -47,13 +47,14 @@ TG_INLINE Vec<T> sign_of(Vec<T> x) {
   return select(x > zero, Vec<T>(T(1)), select(x < zero, Vec<T>(T(-1)), zero));
 }
 
-// The rules. Each has its constants, how many tensors of state there may be, and what becomes of a parameter p and its
-// state s, given its gradient d.
+// The rules. Each has its constants, how many tensors of state there may be, which of them always are (bits), and what
+// becomes of a parameter p and its state s, given its gradient d. What is missing comes as 0 and is not stored.
 
 template <class T>
 struct SgdStep {
   using Args = SgdArgs;
   static constexpr int states = 1;
+  static constexpr unsigned always = 0;
   using V = Vec<T>;
   V momentum, gain, minus_lr;
   bool has_momentum, first, nesterov;
@@ -77,6 +78,7 @@ template <class T>
 struct AdamStep {
   using Args = AdamArgs;
   static constexpr int states = 3;
+  static constexpr unsigned always = 3;
   using V = Vec<T>;
   Lerp<T> mean;
   MeanSquare<T> mean_square;
@@ -92,7 +94,7 @@ struct AdamStep {
   TG_INLINE void operator()(V& p, V d, V* s) const {
     s[0] = mean(s[0], d);
     s[1] = mean_square(s[1], d);
-    s[2] = max(s[2], s[1]);  // without amsgrad, s[2] comes as 0 and is not stored
+    s[2] = max(s[2], s[1]);
     p = fma(fma(d, g_share, s[0] * m_share) / fma(sqrt(s[2]), scale, eps), minus_step, p);
   }
 };
@@ -101,6 +103,7 @@ template <class T>
 struct AdamaxStep {
   using Args = AdamaxArgs;
   static constexpr int states = 2;
+  static constexpr unsigned always = 3;
   using V = Vec<T>;
   Lerp<T> mean;
   V beta2, eps, minus_step;
@@ -116,6 +119,7 @@ template <class T>
 struct AdagradStep {
   using Args = AdagradArgs;
   static constexpr int states = 1;
+  static constexpr unsigned always = 1;
   using V = Vec<T>;
   V eps, minus_step;
   explicit AdagradStep(const Args& a) : eps(T(a.eps)), minus_step(T(-a.step)) {}
@@ -129,6 +133,7 @@ template <class T>
 struct RmspropStep {
   using Args = RmspropArgs;
   static constexpr int states = 3;
+  static constexpr unsigned always = 1;
   using V = Vec<T>;
   MeanSquare<T> mean_square;
   Lerp<T> mean;
@@ -148,7 +153,7 @@ struct RmspropStep {
       s[2] = mean(s[2], d);
       square = fma(-s[2], s[2], square);
     }
-    s[1] = fma(s[1], momentum, d / (sqrt(square) + eps));  // without momentum, 0 comes and nothing is stored
+    s[1] = fma(s[1], momentum, d / (sqrt(square) + eps));
     p = fma(s[1], minus_lr, p);
   }
 };
@@ -157,6 +162,7 @@ template <class T>
 struct AdadeltaStep {
   using Args = AdadeltaArgs;
   static constexpr int states = 2;
+  static constexpr unsigned always = 3;
   using V = Vec<T>;
   MeanSquare<T> mean_square;
   V eps, minus_lr;
@@ -173,6 +179,7 @@ template <class T>
 struct RpropStep {
   using Args = RpropArgs;
   static constexpr int states = 2;
+  static constexpr unsigned always = 3;
   using V = Vec<T>;
   V eta_minus, eta_plus, least, most;
   explicit RpropStep(const Args& a)
@@ -191,6 +198,7 @@ template <class T>
 struct LionStep {
   using Args = LionArgs;
   static constexpr int states = 1;
+  static constexpr unsigned always = 1;
   using V = Vec<T>;
   Lerp<T> direction, mean;
   V minus_lr;
@@ -205,6 +213,7 @@ template <class T>
 struct MuonStep {
   using Args = MuonArgs;
   static constexpr int states = 1;
+  static constexpr unsigned always = 1;
   using V = Vec<T>;
   Lerp<T> mean, ahead;
   bool nesterov;
@@ -215,11 +224,11 @@ struct MuonStep {
   }
 };
 
-template <template <class> class Rule, class T>
-void optim_step(int64_t n, void* const* lists, const void* args_) {
+// given: the lists of state that there are, bit by bit, so that the loop need not ask.
+template <template <class> class Rule, class T, unsigned given>
+void optim_loop(int64_t n, void* const* lists, const typename Rule<T>::Args& args) {
   using V = Vec<T>;
   constexpr int states = Rule<T>::states;
-  const auto& args = *static_cast<const typename Rule<T>::Args*>(args_);
   const Rule<T> rule(args);
   // The gradient, negated for `maximize`, plus the L2 penalty's; or else the parameter shrinks beforehand.
   const V sign(args.maximize ? T(-1) : T(1)), shrink(T(args.decoupled ? 1 - args.lr * args.weight_decay : 1));
@@ -234,21 +243,33 @@ void optim_step(int64_t n, void* const* lists, const void* args_) {
     const int64_t left = n - j;
     V state[states];
     prefetch(p + j);
-    prefetch(g + j);
+    if (given) prefetch(g + j);
 #pragma GCC unroll 3
     for (int i = 0; i < states; ++i) {
-      if (s[i]) prefetch(s[i] + j);
-      state[i] = s[i] ? load_upto(s[i] + j, left) : V(T(0));
+      if (given >> i & 1) prefetch(s[i] + j);
+      state[i] = given >> i & 1 ? load_upto(s[i] + j, left) : V(T(0));
     }
     V x = load_upto(p + j, left) * shrink, d = load_upto(g + j, left) * sign;
     if (penalized) d = fma(x, penalty, d);
     rule(x, d, state);
 #pragma GCC unroll 3
     for (int i = 0; i < states; ++i) {
-      if (s[i]) store_upto(s[i] + j, left, state[i]);
+      if (given >> i & 1) store_upto(s[i] + j, left, state[i]);
     }
     store_upto(p + j, left, x);
   }
+}
+
+// The loop for the lists of state that are given: `guess`, or one of the larger sets.
+template <template <class> class Rule, class T, unsigned guess = Rule<T>::always>
+void optim_step(int64_t n, void* const* lists, const void* args) {
+  constexpr int states = Rule<T>::states;
+  unsigned given = 0;
+  for (int i = 0; i < states; ++i) given |= unsigned(lists[2 + i] != nullptr) << i;
+  if constexpr (guess + 1 < 1u << states) {
+    if (given != guess) return optim_step<Rule, T, (guess + 1) | Rule<T>::always>(n, lists, args);
+  }
+  optim_loop<Rule, T, guess>(n, lists, *static_cast<const typename Rule<T>::Args*>(args));
 }
 
 #define OPTIM_KERNEL(Rule) {optim_step<Rule, float>, optim_step<Rule, double>}
