@@ -214,6 +214,16 @@ def test_wide_layers(name, threads):
     assert both(make, data, threads=threads) <= 2
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_steps_go_behind_the_product_that_makes_the_gradient(name):
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+    step, _, _ = standard_step(model, optimizer_of(name, model), F.cross_entropy)
+    step = tg.compile(step)
+    for k in range(2):
+        step(features(128, 784, k), classes(128, 10, k))
+    assert (f"matmul_{name.lower().replace('adamw', 'adam')}_step_" in str(step.explain())) == (name != "Muon")
+
+
 def test_float64():
     def make():
         model = classifier().double()

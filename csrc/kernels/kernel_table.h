@@ -103,7 +103,8 @@ struct SgdArgs : StepArgs {
   bool nesterov;
   bool first;  // the momentum buffer is to be set to the gradient, not updated
 };
-// p -= step * (g_share * g + m_share * m) / (scale * sqrt(v) + eps). State: m, v, largest v (amsgrad).
+// p -= step * (g_share * g + m_share * m) / (scale * sqrt(v) + eps), m_share being 1 where g_share is 0. State: m, v,
+// largest v (amsgrad).
 struct AdamArgs : StepArgs {
   double beta1, beta2, eps, step, g_share, m_share, scale;
 };

@@ -83,6 +83,7 @@ struct AdamStep {
   Lerp<T> mean;
   MeanSquare<T> mean_square;
   V eps, minus_step, g_share, m_share, scale;
+  bool shares;
   explicit AdamStep(const Args& a)
       : mean(1 - a.beta1),
         mean_square(a.beta2),
@@ -90,12 +91,14 @@ struct AdamStep {
         minus_step(T(-a.step)),
         g_share(T(a.g_share)),
         m_share(T(a.m_share)),
-        scale(T(a.scale)) {}
+        scale(T(a.scale)),
+        shares(a.g_share != 0) {}
   TG_INLINE void operator()(V& p, V d, V* s) const {
     s[0] = mean(s[0], d);
     s[1] = mean_square(s[1], d);
     s[2] = max(s[2], s[1]);
-    p = fma(fma(d, g_share, s[0] * m_share) / fma(sqrt(s[2]), scale, eps), minus_step, p);
+    const V ahead = shares ? fma(d, g_share, s[0] * m_share) : s[0];
+    p = fma(ahead / fma(sqrt(s[2]), scale, eps), minus_step, p);
   }
 };
 
@@ -247,9 +250,10 @@ void optim_loop(int64_t n, void* const* lists, const typename Rule<T>::Args& arg
 #pragma GCC unroll 3
     for (int i = 0; i < states; ++i) {
       if (given >> i & 1) prefetch(s[i] + j);
-      state[i] = given >> i & 1 ? load_upto(s[i] + j, left) : V(T(0));
     }
     V x = load_upto(p + j, left) * shrink, d = load_upto(g + j, left) * sign;
+#pragma GCC unroll 3
+    for (int i = 0; i < states; ++i) state[i] = given >> i & 1 ? load_upto(s[i] + j, left) : V(T(0));
     if (penalized) d = fma(x, penalty, d);
     rule(x, d, state);
 #pragma GCC unroll 3
