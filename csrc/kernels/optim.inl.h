@@ -25,10 +25,10 @@ TG_INLINE void prefetch(T* x) {
 
 // x + weight * (y - x), written from the nearer end.
 template <class T>
-struct Lerp {
+struct MovingMean {
   bool near_x;
   Vec<T> factor;
-  explicit Lerp(double weight) : near_x(weight < 0.5), factor(T(near_x ? weight : weight - 1)) {}
+  explicit MovingMean(double weight) : near_x(weight < 0.5), factor(T(near_x ? weight : weight - 1)) {}
   TG_INLINE Vec<T> operator()(Vec<T> x, Vec<T> y) const { return fma(y - x, factor, near_x ? x : y); }
 };
 
@@ -80,7 +80,7 @@ struct AdamStep {
   static constexpr int states = 3;
   static constexpr unsigned always = 3;
   using V = Vec<T>;
-  Lerp<T> mean;
+  MovingMean<T> mean;
   MeanSquare<T> mean_square;
   V eps, minus_step, g_share, m_share, scale;
   bool shares;
@@ -108,7 +108,7 @@ struct AdamaxStep {
   static constexpr int states = 2;
   static constexpr unsigned always = 3;
   using V = Vec<T>;
-  Lerp<T> mean;
+  MovingMean<T> mean;
   V beta2, eps, minus_step;
   explicit AdamaxStep(const Args& a) : mean(1 - a.beta1), beta2(T(a.beta2)), eps(T(a.eps)), minus_step(T(-a.step)) {}
   TG_INLINE void operator()(V& p, V d, V* s) const {
@@ -139,7 +139,7 @@ struct RmspropStep {
   static constexpr unsigned always = 1;
   using V = Vec<T>;
   MeanSquare<T> mean_square;
-  Lerp<T> mean;
+  MovingMean<T> mean;
   V eps, momentum, minus_lr;
   bool centered;
   explicit RmspropStep(const Args& a)
@@ -203,7 +203,7 @@ struct LionStep {
   static constexpr int states = 1;
   static constexpr unsigned always = 1;
   using V = Vec<T>;
-  Lerp<T> direction, mean;
+  MovingMean<T> direction, mean;
   V minus_lr;
   explicit LionStep(const Args& a) : direction(1 - a.beta1), mean(1 - a.beta2), minus_lr(T(-a.lr)) {}
   TG_INLINE void operator()(V& p, V d, V* s) const {
@@ -218,7 +218,7 @@ struct MuonStep {
   static constexpr int states = 1;
   static constexpr unsigned always = 1;
   using V = Vec<T>;
-  Lerp<T> mean, ahead;
+  MovingMean<T> mean, ahead;
   bool nesterov;
   explicit MuonStep(const Args& a) : mean(1 - a.momentum), ahead(a.momentum), nesterov(a.nesterov) {}
   TG_INLINE void operator()(V& p, V d, V* s) const {
