@@ -1692,6 +1692,9 @@ def _record_function(
 ) -> None:
     """Puts a Function that has run on the tape."""
 
+def _refuse_capture(what: str) -> None:
+    """Within a compiled function: an error, or the end of its capture."""
+
 def _require_finite(x: Tensor) -> Tensor:
     """The one value of x, outside the graph. Raises _NotFinite, also in a replay, before what follows is run."""
 
@@ -1741,6 +1744,26 @@ def acosh(input: Tensor) -> Tensor:
 def active_isa() -> str:
     """The ISA level of the kernels in use: 'baseline', 'avx2' or 'avx512'."""
 
+def adadelta_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Adadelta step (Zeiler 2012). state: means of squares of gradients and steps. In place, over lists of tensors;
+    step: what has been counted so far, which is raised."""
+
+def adagrad_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Adagrad step (Duchi et al. 2011). state: sums of squares. In place, over lists of tensors; step: what has
+    been counted so far, which is raised."""
+
 def adam_step_(
     params: Sequence[Tensor],
     grads: Sequence[Tensor],
@@ -1748,8 +1771,18 @@ def adam_step_(
     step: Tensor,
     options: _Options,
 ) -> None:
-    """One Adam step (Kingma and Ba 2015) over lists of tensors, in place. state: the first and second moments. step:
-    the number of steps so far, which is raised."""
+    """One Adam step (Kingma and Ba 2015). state: first and second moments; with amsgrad, the largest second moments. In
+    place, over lists of tensors; step: what has been counted so far, which is raised."""
+
+def adamax_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Adamax step (Kingma and Ba 2015). state: first moments and largest gradients. In place, over lists of
+    tensors; step: what has been counted so far, which is raised."""
 
 def add(input: Tensor, other: _Operand, *, alpha: _Operand = 1) -> Tensor:
     """a + alpha b; logical or for bool."""
@@ -2357,6 +2390,16 @@ def linspace(
 ) -> Tensor:
     """`steps` evenly spaced values from start to end, both included."""
 
+def lion_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Lion step (Chen et al. 2023). state: first moments. In place, over lists of tensors; step: what has been
+    counted so far, which is raised."""
+
 def log(input: Tensor) -> Tensor:
     """Natural logarithm; -inf at 0, nan below."""
 
@@ -2512,8 +2555,28 @@ def multinomial(
 def multiply(input: Tensor, other: _Operand) -> Tensor:
     """a * b; logical and for bool."""
 
+def muon_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Muon step (Jordan 2024) of matrices. state: momentum buffers. In place, over lists of tensors; step: what has
+    been counted so far, which is raised."""
+
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector, (n, m) and (m,)."""
+
+def nadam_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One NAdam step (Dozat 2016). state: first and second moments. In place, over lists of tensors; step: what has
+    been counted so far, which is raised."""
 
 def nanmean(
     input: Tensor,
@@ -2630,6 +2693,16 @@ def prod(
 ) -> Tensor:
     """Product over all or along dim; integers are multiplied in int64. The gradient is right where elements are 0."""
 
+def radam_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One RAdam step (Liu et al. 2020). state: first and second moments. In place, over lists of tensors; step: what
+    has been counted so far, which is raised."""
+
 def rand(
     *size: _Size,
     dtype: _DType | None = None,
@@ -2729,6 +2802,17 @@ def reset_peak_memory_stats() -> None:
 def reshape(input: Tensor, *shape: _Size) -> Tensor:
     """The same elements in another shape (one size may be -1); a view where possible."""
 
+def rmsprop_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One RMSprop step (Tieleman and Hinton 2012). state: means of squares; with a momentum, its buffers; when
+    centered, means of gradients. In place, over lists of tensors; step: what has been counted so far, which is
+    raised."""
+
 def roll(input: Tensor, shifts: _Size, dims: _Size | None = None) -> Tensor:
     """The elements moved along dims, round the end to the beginning; without dims, along the flattened tensor."""
 
@@ -2737,6 +2821,16 @@ def rot90(input: Tensor, k: builtins.int = 1, dims: _Size = (0, 1)) -> Tensor:
 
 def round(input: Tensor, *, decimals: builtins.int = 0) -> Tensor:
     """The nearest number of so many decimals, a whole one by default; ties go to the even one. The gradient is 0."""
+
+def rprop_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    state: list[list[Tensor]],
+    step: Tensor,
+    options: _Options,
+) -> None:
+    """One Rprop step (Riedmiller and Braun 1993). state: last gradients and step sizes. In place, over lists of
+    tensors; step: what has been counted so far, which is raised."""
 
 def rsqrt(input: Tensor) -> Tensor:
     """1 / sqrt(x)."""
@@ -2791,8 +2885,8 @@ def sgd_step_(
     step: Tensor,
     options: _Options,
 ) -> None:
-    """One SGD step over lists of tensors, in place. state: none, or the momentum buffers. step: the number of steps so
-    far, which is raised."""
+    """One SGD step. state: with a momentum, its buffers. In place, over lists of tensors; step: what has been counted
+    so far, which is raised."""
 
 def sgn(input: Tensor) -> Tensor:
     """-1, 0 or 1; 0 for nan. The gradient is 0."""
