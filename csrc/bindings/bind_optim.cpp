@@ -17,8 +17,8 @@ class Options : public Cell {
       : group_(std::move(group)), choices_(std::move(choices)) {
     for (const py::handle name : names) {
       PyObject* const value = find(name.ptr());
-      options_.push_back(
-          {py::reinterpret_borrow<py::object>(name), is_list(value) ? PySequence_Fast_GET_SIZE(value) : 1});
+      options_.push_back({py::reinterpret_borrow<py::object>(name),
+                          is_list(value) ? PySequence_Fast_GET_SIZE(value) : 1, choices_.contains(name)});
       values.resize(values.size() + static_cast<size_t>(options_.back().length));
     }
     refresh();
@@ -33,12 +33,13 @@ class Options : public Cell {
 
   void refresh() override {
     double* out = values.data();
-    for (const auto& [name, length] : options_) {
+    for (const auto& [name, length, chosen] : options_) {
       PyObject* const value = find(name.ptr());
-      if (PyFloat_CheckExact(value) && length == 1)
-        *out++ = PyFloat_AS_DOUBLE(value);
-      else
+      if (chosen || !read_plain(value, length, out)) {
         out = read(name, py::reinterpret_borrow<py::object>(value), length, out);
+      } else {
+        out += length;
+      }
     }
   }
 
@@ -46,7 +47,21 @@ class Options : public Cell {
   struct Option {
     py::object name;
     Py_ssize_t length;
+    bool chosen;  // by name, among its choices
   };
+
+  // A float, a bool or a tuple of floats, as options mostly are; false for others.
+  static bool read_plain(PyObject* value, Py_ssize_t length, double* out) {
+    if (PyTuple_CheckExact(value) && PyTuple_GET_SIZE(value) == length) {
+      for (Py_ssize_t i = 0; i < length; ++i) {
+        if (!read_plain(PyTuple_GET_ITEM(value, i), 1, out + i)) return false;
+      }
+      return true;
+    }
+    if (length != 1 || !(PyFloat_CheckExact(value) || PyBool_Check(value))) return false;
+    *out = PyFloat_CheckExact(value) ? PyFloat_AS_DOUBLE(value) : value == Py_True;
+    return true;
+  }
 
   static bool is_list(PyObject* value) { return PyTuple_Check(value) || PyList_Check(value); }
 

@@ -27,7 +27,11 @@ class FusedOptimizer(Optimizer):
         return tuple(float(state.get(name, first)) for name, first in self._counts.items()) or (0.0,)
 
     def _update(self, group, params, grads):
-        names = tuple(name for name, option in self._state.items() if option is None or group[option] != 0)
+        # A loop: this runs at every step.
+        names = []
+        for name, option in self._state.items():
+            if option is None or group[option] != 0:
+                names.append(name)
         known = self._cache.get(id(group))
         if known is None or known[0] != names or not _core._same_objects(known[1], params):
             options = _core._Options(group, self._options, self._choices)
