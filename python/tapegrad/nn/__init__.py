@@ -30,9 +30,11 @@ from ._activations import (
     Tanhshrink,
     Threshold,
 )
-from ._containers import Flatten, Identity, Sequential
-from ._dropout import Dropout
-from ._linear import Linear
+from ._containers import ModuleDict, ModuleList, Sequential
+from ._distance import CosineSimilarity, PairwiseDistance
+from ._dropout import AlphaDropout, Dropout
+from ._embedding import Embedding, EmbeddingBag
+from ._linear import Bilinear, LazyLinear, Linear
 from ._losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -54,8 +56,10 @@ from ._losses import (
     TripletMarginLoss,
 )
 from ._module import Module
-from ._norm import LayerNorm
-from ._parameter import Parameter
+from ._norm import BatchNorm1d, GroupNorm, LayerNorm, RMSNorm
+from ._parameter import Parameter, UninitializedParameter
+from ._parameter_containers import ParameterDict, ParameterList
+from ._shape import Flatten, Identity, Unflatten
 
 __all__ = [
     "CELU",
@@ -63,13 +67,20 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "Bilinear",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GaussianNLLLoss",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -80,6 +91,7 @@ __all__ = [
     "KLDivLoss",
     "L1Loss",
     "LayerNorm",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LogSigmoid",
@@ -88,12 +100,18 @@ __all__ = [
     "MarginRankingLoss",
     "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PoissonNLLLoss",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",
@@ -111,6 +129,8 @@ __all__ = [
     "Tanhshrink",
     "Threshold",
     "TripletMarginLoss",
+    "Unflatten",
+    "UninitializedParameter",
     "functional",
     "init",
     "utils",

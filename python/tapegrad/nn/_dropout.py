@@ -1,6 +1,6 @@
-"""Dropout."""
+"""Dropout and AlphaDropout."""
 
-from ._functional_layers import check_probability, dropout
+from ._functional_layers import alpha_dropout, check_probability, dropout
 from ._module import Module
 
 
@@ -11,6 +11,8 @@ class Dropout(Module):
     Source: Srivastava et al., "Dropout", JMLR 15 (2014), in the inverted form.
     """
 
+    _function = staticmethod(dropout)
+
     def __init__(self, p=0.5, inplace=False):
         super().__init__()
         check_probability(p)
@@ -18,7 +20,13 @@ class Dropout(Module):
         self.inplace = inplace
 
     def forward(self, input):
-        return dropout(input, self.p, self.training) if self.training else input
+        return self._function(input, self.p, True) if self.training else input
 
     def extra_repr(self):
         return f"p={self.p}, inplace={self.inplace}"
+
+
+class AlphaDropout(Dropout):
+    """Dropout that keeps mean 0 and variance 1, for nets of SELU (see functional.alpha_dropout)."""
+
+    _function = staticmethod(alpha_dropout)

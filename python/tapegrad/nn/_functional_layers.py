@@ -1,4 +1,4 @@
-"""Functions behind layers: normalisations, embedding, bilinear, distances, dropout."""
+"""Functions behind layers: normalisations, bilinear, distances, dropout."""
 
 import math
 
@@ -102,25 +102,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     return y if bias is None else y + _per_channel(bias, input)
 
 
-def embedding(input, weight, padding_idx=None):
-    """Rows of weight (n, d) at the integers of input, of shape (*input.shape, d). IndexError outside 0 .. n - 1.
-
-    padding_idx: the row that gets no gradient; counted from the end where negative.
-    """
-    if weight.dim() != 2:
-        raise ValueError(f"embedding: weight must be (n, d), got {tuple(weight.shape)}")
-    if padding_idx is not None and not -weight.size(0) <= padding_idx < weight.size(0):
-        raise ValueError(f"embedding: padding_idx {padding_idx} is out of range for {weight.size(0)} rows")
-    try:
-        rows = weight.index_select(0, input.reshape(-1)).reshape(*input.shape, weight.size(1))
-    except IndexError as error:
-        raise IndexError(f"embedding: {error}") from None
-    if padding_idx is None:
-        return rows
-    return _core.where((input == padding_idx % weight.size(0)).unsqueeze(-1), rows.detach(), rows)
-
-
-def _norm(input, p, dim, keepdim):
+def vector_norm(input, p, dim, keepdim):
     """(sum of |x|^p)^(1 / p) along dim, with a gradient of 0 at 0."""
     if p == math.inf:
         return _core.amax(_core.abs(input), dim, keepdim)
@@ -135,18 +117,18 @@ def _norm(input, p, dim, keepdim):
 
 def normalize(input, p=2.0, dim=1, eps=1e-12):
     """input / max(norm, eps), the p-norm taken along dim."""
-    return input / _core.maximum(_norm(input, p, dim, True), eps)
+    return input / _core.maximum(vector_norm(input, p, dim, True), eps)
 
 
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along dim; the two broadcast."""
-    norms = [_core.maximum(_norm(x, 2, dim, True), eps) for x in (x1, x2)]
+    norms = [_core.maximum(vector_norm(x, 2, dim, True), eps) for x in (x1, x2)]
     return (x1 / norms[0] * (x2 / norms[1])).sum(dim)
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension; the two broadcast."""
-    return _norm(x1 - x2 + eps, p, -1, keepdim)
+    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def check_probability(p, name="dropout"):

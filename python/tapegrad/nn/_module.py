@@ -1,21 +1,16 @@
 """Module: the base of every layer and model, with PyTorch's names and rules."""
 
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from types import MappingProxyType
 
 from .. import _core
-from .._grad_mode import no_grad
+from .._device import device as _device
+from ._hooks import Hooked
+from ._loading import load, type_name
 from ._parameter import Parameter
 
 _PARAMETER, _BUFFER, _TRANSIENT, _MODULE = "parameter", "buffer", "non-persistent buffer", "module"
 _FLOATS = (_core.float32, _core.float64)
-
-
-class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
-    __slots__ = ()
-
-    def __repr__(self):
-        return super().__repr__() if any(self) else "<All keys matched successfully>"
 
 
 class _Uninitialized:
@@ -25,12 +20,12 @@ class _Uninitialized:
         raise AttributeError(f"{owner.__name__} is used before Module.__init__() call")
 
 
-def type_name(value):
-    cls = type(value)
-    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+def indented(text):
+    """The text of a child in its parent's repr."""
+    return text.replace("\n", "\n  ")
 
 
-class Module(_core._ModuleBase):
+class Module(Hooked):
     """Base class of layers and models: assign parameters, buffers and submodules as attributes, define `forward`.
 
     Subclasses call `super().__init__()` first. Parameters (`nn.Parameter`), submodules and tensors given to
@@ -54,7 +49,7 @@ class Module(_core._ModuleBase):
 
     def _parts(self):
         """What a captured program takes for granted of this module."""
-        return [self.training, *(self.__dict__[name] for name in self._kinds)]
+        return [self.training, bool(self.__dict__.get("_hooks")), *(self.__dict__[name] for name in self._kinds)]
 
     def __setattr__(self, name, value):
         if isinstance(value, (Parameter, Module)):
@@ -245,19 +240,20 @@ class Module(_core._ModuleBase):
             elif parameter.grad is not None:
                 parameter.grad = parameter.grad.detach().zero_()
 
-    def to(self, *args, dtype=None, device=None):
+    def to(self, *args, dtype=None, device=None, non_blocking=False, copy=False):
         """Cast parameters and buffers of float type to a float dtype, in place; returns self.
 
-        Accepts a dtype, and the device "cpu" for the sake of programs that name one.
-        ValueError for another device, TypeError for a dtype that is not a float type.
+        Accepts a dtype, a device or a tensor that has both, as programs for several devices write them; there is one.
+        ValueError for another device than the CPU, TypeError for a dtype that is not a float type.
         """
         for value in args:
-            if isinstance(value, _core.dtype):
-                dtype = value
-            else:
+            if isinstance(value, _core.Tensor):
+                dtype, device = value.dtype, value.device
+            elif isinstance(value, (str, _device)):
                 device = value
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f"tapegrad computes on the CPU; a module cannot be moved to {device!r}")
+            elif not isinstance(value, bool) and value is not None:
+                dtype = value
+        _core.empty(0).to(device or "cpu")  # ValueError for a device that is not here
         if dtype is None:
             return self
         if dtype not in _FLOATS:
@@ -270,6 +266,10 @@ class Module(_core._ModuleBase):
                 tensor.grad = None if grad is None else grad.to(dtype)
         return self
 
+    def type(self, dst_type):
+        """Cast to a float dtype, in place; returns self."""
+        return self.to(dst_type)
+
     def float(self):
         """Cast to float32, in place; returns self."""
         return self.to(_core.float32)
@@ -278,14 +278,22 @@ class Module(_core._ModuleBase):
         """Cast to float64, in place; returns self."""
         return self.to(_core.float64)
 
+    def cpu(self):
+        """Returns self, which is on the CPU."""
+        return self
+
+    def cuda(self, device=None):
+        """ValueError: there is no GPU, as cuda.is_available() says."""
+        return self.to("cuda")
+
     # Saving and loading
 
-    def state_dict(self, *, prefix="", keep_vars=False):
+    def state_dict(self, *, destination=None, prefix="", keep_vars=False):
         """OrderedDict of dotted name -> tensor, for every parameter and persistent buffer.
 
-        The tensors share memory with the module; they are detached unless keep_vars.
+        The tensors share memory with the module; they are detached unless keep_vars. destination: a dict to add to.
         """
-        state = OrderedDict()
+        state = OrderedDict() if destination is None else destination
         for path, module in self.named_modules(None, prefix.removesuffix("."), remove_duplicate=False):
             for kind in (_PARAMETER, _BUFFER):
                 for name, tensor in module._registered(kind):
@@ -293,37 +301,14 @@ class Module(_core._ModuleBase):
                         state[f"{path}.{name}" if path else name] = tensor if keep_vars else tensor.detach()
         return state
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
         """Copy values (tensors or NumPy arrays) from a `state_dict` into the parameters and buffers.
 
+        assign: hold the tensors themselves instead, with their dtypes; optimizers made before do not know them.
         Returns (missing_keys, unexpected_keys). RuntimeError, naming every key at fault, where shapes differ or,
         if strict, where keys are missing or unexpected; nothing has been copied then.
         """
-        if not hasattr(state_dict, "items"):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        own = self.state_dict(keep_vars=True)
-        missing = [key for key in own if key not in state_dict]
-        unexpected = [key for key in state_dict if key not in own]
-        errors = []
-        if strict and missing:
-            errors.append("Missing key(s) in state_dict: {}.".format(", ".join(f'"{key}"' for key in missing)))
-        if strict and unexpected:
-            errors.append("Unexpected key(s) in state_dict: {}.".format(", ".join(f'"{key}"' for key in unexpected)))
-        values = {key: state_dict[key] for key in own if key in state_dict}
-        for key, value in values.items():
-            if not hasattr(value, "shape"):
-                errors.append(f'"{key}": expected a tensor or NumPy array from checkpoint, got {type_name(value)}.')
-            elif tuple(value.shape) != tuple(own[key].shape):
-                errors.append(
-                    f"size mismatch for {key}: copying a param with shape {tuple(value.shape)} from checkpoint, "
-                    f"the shape in current model is {tuple(own[key].shape)}."
-                )
-        if errors:
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
-        with no_grad():
-            for key, value in values.items():
-                own[key].copy_(value if isinstance(value, _core.Tensor) else _core.tensor(value))
-        return _IncompatibleKeys(missing, unexpected)
+        return load(self, state_dict, strict, assign)
 
     # Printing
 
@@ -333,7 +318,7 @@ class Module(_core._ModuleBase):
 
     def __repr__(self):
         extra = self.extra_repr()
-        children = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._registered(_MODULE)]
+        children = [f"({name}): {indented(repr(module))}" for name, module in self._registered(_MODULE)]
         if not children and "\n" not in extra:
             return f"{type(self).__name__}({extra})"
         lines = (extra.split("\n") if extra else []) + children

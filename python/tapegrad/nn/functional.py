@@ -43,13 +43,13 @@ from ._functional_activations import (
     softsign,
     tanhshrink,
 )
+from ._functional_embedding import embedding, embedding_bag
 from ._functional_layers import (
     alpha_dropout,
     batch_norm,
     bilinear,
     cosine_similarity,
     dropout,
-    embedding,
     group_norm,
     normalize,
     pairwise_distance,
@@ -81,6 +81,7 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "embedding_bag",
     "gaussian_nll_loss",
     "gelu",
     "glu",

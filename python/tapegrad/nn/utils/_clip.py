@@ -1,9 +1,9 @@
-"""Gradient clipping, under the names of torch.nn.utils."""
+"""Gradient clipping."""
 
 import math
 
-from .. import _core
-from .._grad_mode import no_grad
+from ... import _core
+from ..._grad_mode import no_grad
 
 
 def _gradients(parameters):
@@ -12,12 +12,12 @@ def _gradients(parameters):
 
 
 @no_grad
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False, foreach=None):
     """Scale the gradients so that their norm, taken as one vector, is at most max_norm; returns the norm before.
 
     parameters: a tensor or an iterable of them; those without gradient do not count. norm_type: the p of the p-norm,
     may be inf. error_if_nonfinite: RuntimeError where the norm is nan or infinite (this reads its value, which a
-    compiled function cannot do). The gradients change in place. Source: torch.nn.utils.clip_grad_norm_.
+    compiled function cannot do). foreach has no effect. The gradients change in place.
     """
     grads = _gradients(parameters)
     if not grads:
@@ -41,8 +41,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 
 @no_grad
-def clip_grad_value_(parameters, clip_value):
-    """Limit every element of the gradients to [-clip_value, clip_value], in place."""
+def clip_grad_value_(parameters, clip_value, foreach=None):
+    """Limit every element of the gradients to [-clip_value, clip_value], in place. foreach has no effect."""
     limit = float(clip_value)
     for g in _gradients(parameters):
         g.copy_(_core.minimum(_core.maximum(g, -limit), limit))

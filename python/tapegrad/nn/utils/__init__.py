@@ -1,0 +1,17 @@
+"""Gradient clipping, parameters as one vector, and weight normalisation, under the names of torch.nn.utils."""
+
+from . import parametrizations, parametrize
+from ._clip import clip_grad_norm_, clip_grad_value_
+from ._vectors import parameters_to_vector, vector_to_parameters
+from ._weight_norm import remove_weight_norm, weight_norm
+
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "remove_weight_norm",
+    "vector_to_parameters",
+    "weight_norm",
+]
