@@ -148,42 +148,6 @@ def test_closure():
     assert both(make, batches()) <= 2
 
 
-LAYERS = {
-    **{name: kind for name, kind in vars(nn).items() if getattr(kind, "__module__", "") == nn.ReLU.__module__},
-    "Linear": lambda: nn.Linear(16, 16),
-    "Linear without bias": lambda: nn.Linear(16, 16, bias=False),
-    "GELU tanh": lambda: nn.GELU("tanh"),
-    "Threshold": lambda: nn.Threshold(0.1, 0.5),
-    "GLU": lambda: nn.Sequential(nn.Linear(16, 32), nn.GLU()),
-    **{name: lambda name=name: getattr(nn, name)(-1) for name in ("Softmax", "LogSoftmax", "Softmin")},
-    "Softplus beta": lambda: nn.Softplus(beta=2.0, threshold=1.0),
-    "LayerNorm": lambda: nn.LayerNorm(16),
-    "LayerNorm plain": lambda: nn.LayerNorm(16, elementwise_affine=False),
-    "Dropout": lambda: nn.Dropout(0.3),
-    "Dropout none": lambda: nn.Dropout(0.0),
-    "Dropout all": lambda: nn.Dropout(1.0),
-    "Identity": nn.Identity,
-    "Flatten": nn.Flatten,
-    "Sequential": lambda: nn.Sequential(nn.Linear(16, 16), nn.Sequential(nn.LayerNorm(16), nn.ReLU(), nn.Dropout(0.1))),
-}
-NOT_LAYERS = {"Module", "Parameter"} | {name for name in nn.__all__ if name.endswith("Loss")}
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers(name, threads):
-    def make():
-        model = nn.Sequential(nn.Linear(6, 16), LAYERS[name](), nn.Linear(16, 4))
-        return standard_step(model, optim.Adam(model.parameters(), lr=0.01), nn.CrossEntropyLoss())
-
-    assert both(make, batches(), threads=threads) <= 2
-
-
-def test_every_layer_is_here():
-    names = {n for n in nn.__all__ if isinstance(getattr(nn, n), type)} - NOT_LAYERS
-    assert {name.split()[0] for name in LAYERS} == names
-
-
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("loss", ["CrossEntropyLoss", "MSELoss"])
 def test_losses(loss, reduction):

@@ -22,6 +22,7 @@ from ._queries import is_complex as is_complex
 from ._queries import is_floating_point as is_floating_point
 from ._queries import is_tensor as is_tensor
 from ._queries import numel as numel
+from ._summary import summary as summary
 from ._threads import threads as threads
 from .fit import History as History
 from .fit import evaluate as evaluate

@@ -292,11 +292,11 @@ class GELU(Module):
 class PReLU(Module):
     """x, or weight x where x <= 0; weight: one number, or one per channel (num_parameters), which is trained."""
 
-    def __init__(self, num_parameters=1, init=0.25, *, dtype=None):
+    def __init__(self, num_parameters=1, init=0.25, device=None, dtype=None):
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
-        self.weight = Parameter(_core.empty((num_parameters,), dtype=dtype))
+        self.weight = Parameter(_core.empty((num_parameters,), dtype=dtype, device=device))
         self.reset_parameters()
 
     def reset_parameters(self):

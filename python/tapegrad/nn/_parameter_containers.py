@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from operator import index
 
 from .. import _core
-from ._module import _PARAMETER, Module
+from ._module import Module
 from ._parameter import Parameter
 
 
@@ -17,9 +17,8 @@ class _Values(Module):
         self._order = {}  # the names, in the order they were added
 
     def _put(self, name, value):
-        if isinstance(value, _core.Tensor):
-            value = value if isinstance(value, Parameter) else Parameter(value)
-            self._kinds.setdefault(name, _PARAMETER)
+        if isinstance(value, _core.Tensor) and not isinstance(value, Parameter):
+            value = Parameter(value)
         if name not in self._order and hasattr(type(self), name):
             raise KeyError(f"attribute '{name}' already exists")
         self._order[name] = None
@@ -38,7 +37,7 @@ class _Values(Module):
             value = getattr(self, name)
             if isinstance(value, _core.Tensor):
                 size = "x".join(map(str, value.shape))
-                lines.append(f"  ({name}): Parameter containing: [{self._type_shown(value)} of size {size}]")
+                lines.append(f"  ({name}): Parameter containing: [{value.dtype} of size {size}]")
             else:
                 lines.append(f"  ({name}): Object of type: {type(value).__name__}")
         return "\n".join(lines)
@@ -88,9 +87,6 @@ class ParameterList(_Values):
         for value in list(values):
             self.append(value)
         return self
-
-    def _type_shown(self, value):
-        return value.dtype
 
 
 class ParameterDict(_Values):
@@ -191,6 +187,3 @@ class ParameterDict(_Values):
     def __ior__(self, other):
         self.update(other)
         return self
-
-    def _type_shown(self, value):
-        return f"{type(value).__module__}.{type(value).__name__}"
