@@ -98,7 +98,7 @@ PARAMETERS = by_name(
         "Sequence[Tensor | None]": "_SavedTensors.tensors",
         "Callable[[Tensor], Tensor | None]": "register_hook.hook",
         "Callable[[Tensor], Any]": "register_post_accumulate_grad_hook.hook",
-        "Callable[..., Any]": "call",
+        "Callable[..., Any]": "call _set_module_hooks.function _set_module_error.function",
         "_SavedTensors": "saved",
     }
 )

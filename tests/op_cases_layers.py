@@ -112,6 +112,37 @@ def embedding_samples(rng):
     ]
 
 
+def embedding_bag_samples(rng):
+    rows, bags, table = rng.randint(0, 5, (3, 4)), rng.randint(0, 5, 7), rng.randn(5, 3)
+    starts, ends = [0, 2, 2, 5], [0, 3, 7]
+    return [
+        *(S(rows, table, mode=mode) for mode in ("sum", "mean", "max")),
+        S(bags, table, starts),
+        S(bags, table, starts, mode="sum"),
+        S(bags, table, starts, mode="max"),
+        S(bags, table, ends, include_last_offset=True),
+        S(bags, table, starts, None, 2, False, "sum", False, rng.randn(7)),
+        *(S(bags, table, starts, mode=mode, padding_idx=-1, grad=False) for mode in ("sum", "mean", "max")),
+        S(np.zeros(0, int), table, [0, 0]),
+    ]
+
+
+def embedding_bag(index, weight, offsets=None, *rest, mode="mean", include_last_offset=False, padding_idx=None):
+    factors = rest[-1] if rest else np.ones(index.size)
+    mode = "sum" if rest else mode
+    if offsets is None:
+        bags, factors = list(index), factors.reshape(index.shape)
+    else:
+        cuts = offsets[1:-1] if include_last_offset else offsets[1:]
+        bags, factors = np.split(index, cuts), np.split(factors, cuts)
+    out = np.zeros((len(bags), weight.shape[1]))
+    for k, (bag, factor) in enumerate(zip(bags, factors, strict=True)):
+        kept = np.ones(bag.shape, bool) if padding_idx is None else bag != padding_idx % len(weight)
+        if kept.any():
+            out[k] = getattr(np, mode)(weight[bag[kept]] * factor[kept][:, None], axis=0)
+    return out
+
+
 def norm(x, p, axis, keepdims=False):
     return np.linalg.norm(x, ord=None if p == 2 and x.ndim == 1 else p, axis=axis, keepdims=keepdims)
 
@@ -178,6 +209,24 @@ CASES = [
             Bad(lambda T: T.nn.functional.embedding(T.tensor([0, 5]), T.ones(5, 3)), ("5",)),
             Bad(lambda T: T.nn.functional.embedding(T.tensor([-1]), T.ones(5, 3)), ("-1",)),
             Bad(lambda T: T.nn.functional.embedding(T.tensor([0]), T.ones(5, 3), padding_idx=5), ("5",), True),
+        ),
+    ),
+    layer(
+        "embedding_bag",
+        embedding_bag_samples,
+        embedding_bag,
+        ulp=4,
+        absolute=4,
+        why="sums of up to 4 rows",
+        reads_values=lambda sample: sample.kwargs.get("mode") == "max" and len(sample.args) > 2,
+        errors=(
+            Bad(lambda T: T.nn.functional.embedding_bag(T.tensor([[0, 5]]), T.ones(5, 3)), ("5",)),
+            Bad(lambda T: T.nn.functional.embedding_bag(T.tensor([0, 1]), T.ones(5, 3)), ("offsets", "(2)")),
+            Bad(lambda T: T.nn.functional.embedding_bag(T.tensor([[0]]), T.ones(5, 3), mode="all"), ("'all'",)),
+            Bad(
+                lambda T: T.nn.functional.embedding_bag(T.tensor([[0]]), T.ones(5, 3), per_sample_weights=T.ones(1, 1)),
+                ("'sum'",),
+            ),
         ),
     ),
     layer(

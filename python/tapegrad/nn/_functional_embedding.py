@@ -12,17 +12,21 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     norm_type-norm are first scaled down to it, in place. scale_grad_by_freq: the gradient of a row is divided by how
     often it is looked up. sparse is accepted; gradients are dense.
     """
+    return _rows("embedding", input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+
+
+def _rows(name, input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq):
     if weight.dim() != 2:
-        raise ValueError(f"embedding: weight must be (n, d), got {tuple(weight.shape)}")
+        raise ValueError(f"{name}: weight must be (n, d), got {tuple(weight.shape)}")
     if padding_idx is not None and not -weight.size(0) <= padding_idx < weight.size(0):
-        raise ValueError(f"embedding: padding_idx {padding_idx} is out of range for {weight.size(0)} rows")
+        raise ValueError(f"{name}: padding_idx {padding_idx} is out of range for {weight.size(0)} rows")
     flat = input.reshape(-1)
     try:
         if max_norm is not None:
             _renormalize(weight, flat, max_norm, norm_type)
         rows = weight.index_select(0, flat)
     except IndexError as error:
-        raise IndexError(f"embedding: {error}") from None
+        raise IndexError(f"{name}: {error}") from None
     if scale_grad_by_freq:
         ones = _core.ones(flat.numel(), dtype=weight.dtype)
         counts = _core.zeros(weight.size(0), dtype=weight.dtype).index_add(0, flat, ones)
@@ -70,7 +74,7 @@ def embedding_bag(
             f"the same shape, got mode {mode!r} and {tuple(input.shape)}"
         )
     flat = input.reshape(-1)
-    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    rows = _rows("embedding_bag", flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     kept = _core.ones_like(flat) if padding_idx is None else (flat != padding_idx % weight.size(0)).long()
     sizes = _core.zeros(count, dtype=_core.int64).index_add(0, bag, kept.long()).unsqueeze(1)
     if mode == "max":
