@@ -103,6 +103,10 @@ DType to_dtype(PyObject* o) {
   if (o == reinterpret_cast<PyObject*>(&PyFloat_Type)) return default_dtype();
   if (o == reinterpret_cast<PyObject*>(&PyLong_Type)) return DType::Int64;
   if (o == reinterpret_cast<PyObject*>(&PyBool_Type)) return DType::Bool;
+  if (PyType_Check(o) && py::hasattr(o, "dtype")) {  // LongTensor and its like
+    const py::object own = py::handle(o).attr("dtype");
+    if (py::isinstance<DTypeObject>(own)) return own.cast<DTypeObject>().value;
+  }
   if (PyType_Check(o) || py::hasattr(o, "itemsize")) return dtype_of_numpy(py::handle(o));
   throw TypeError("expected a dtype such as tapegrad.float32, got " + std::string(py::repr(o)));
 }

@@ -22,6 +22,7 @@ bool is_device(PyObject* o);                          // a str or tg.device
 void check_device(const char* op, PyObject* device);  // None, "cpu" or tg.device("cpu"); ValueError for others
 PyObject* dtype_object(DType t);                      // borrowed: the one tg.dtype instance
 pybind11::object size_object(const Dims& d);          // tg.Size
+bool is_size(PyObject* o);
 // Nested lists and tuples of Python's own numbers, or one number; an empty tensor for other data.
 Tensor tensor_from_nested(PyObject* data, ops::MaybeDType dtype);
 pybind11::object nested_from_tensor(const Tensor& t);

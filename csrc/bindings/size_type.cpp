@@ -56,6 +56,8 @@ void create_size_type(py::module_& m) {
   m.attr("Size") = py::handle(reinterpret_cast<PyObject*>(size_type));
 }
 
+bool is_size(PyObject* o) { return Py_TYPE(o) == size_type; }
+
 py::object size_object(const Dims& d) {
   auto size = py::reinterpret_steal<py::object>(size_type->tp_alloc(size_type, d.size()));
   if (!size) throw py::error_already_set();

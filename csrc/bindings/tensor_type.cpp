@@ -73,7 +73,7 @@ int clear(PyObject* o) {
   return 0;
 }
 
-// Tensor(2, 3): uninitialised of that shape; Tensor([...]), Tensor(array): a copy in the default float dtype.
+// Tensor(2, 3), Tensor(size): uninitialised of that shape; Tensor([...]), Tensor(array): a copy; default float dtype.
 PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
   return guarded(static_cast<PyObject*>(nullptr), [&]() -> PyObject* {
     if (keywords && PyDict_GET_SIZE(keywords))
@@ -82,6 +82,7 @@ PyObject* construct(PyTypeObject* cls, PyObject* args, PyObject* keywords) {
     PyObject* first = n ? PyTuple_GET_ITEM(args, 0) : nullptr;
     if (n == 0) return wrap(Tensor::empty({0}, default_dtype()), cls);
     if (PyLong_Check(first)) return wrap(Tensor::empty(to_dims(args), default_dtype()), cls);
+    if (n == 1 && is_size(first)) return wrap(Tensor::empty(to_dims(first), default_dtype()), cls);
     if (n > 1) throw TypeError("Tensor() takes sizes, or one sequence, array or tensor");
     const auto make = py::module_::import("tapegrad._core").attr("tensor");
     const py::object t = make(py::handle(first), py::arg("dtype") = py::handle(dtype_object(default_dtype())));

@@ -24,6 +24,12 @@ from ._queries import is_tensor as is_tensor
 from ._queries import numel as numel
 from ._summary import summary as summary
 from ._threads import threads as threads
+from ._typed_tensors import BoolTensor as BoolTensor
+from ._typed_tensors import ByteTensor as ByteTensor
+from ._typed_tensors import DoubleTensor as DoubleTensor
+from ._typed_tensors import FloatTensor as FloatTensor
+from ._typed_tensors import IntTensor as IntTensor
+from ._typed_tensors import LongTensor as LongTensor
 from .fit import History as History
 from .fit import evaluate as evaluate
 from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
