@@ -123,7 +123,7 @@ LAYERS = {
     "_summary": 2, "profiler": 2, "_explain": 2, "_program_graph": 2,
     "_compile": 3, "_fit_loop": 3, "fit": 3,
     "_cli_data": 4, "_cli_model": 4, "_cli_predict": 4, "_cli_train": 4, "cli": 4, "sklearn": 4, "examples": 4,
-    "_typed_tensors": 1,
+    "_typed_tensors": 1, "expr": 4,
     "__main__": 5, "__init__": 5,
 }  # fmt: skip
 

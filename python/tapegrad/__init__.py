@@ -39,7 +39,7 @@ def __getattr__(name):
     # Imported when first asked for: they need modules that training does not.
     from importlib import import_module
 
-    if name in ("datasets", "profiler", "tables"):
+    if name in ("datasets", "expr", "profiler", "tables"):
         return import_module(f".{name}", __name__)
     if name in ("save", "load"):
         return getattr(import_module(".checkpoint", __name__), name)
@@ -47,4 +47,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), "datasets", "load", "profiler", "save", "tables"])
+    return sorted([*globals(), "datasets", "expr", "load", "profiler", "save", "tables"])
