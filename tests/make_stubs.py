@@ -61,11 +61,11 @@ PARAMETERS = by_name(
         "_Size": "shape dims size args",
         "int | Sequence[int]": "normalized_shape sum.dim mean.dim amax.dim amin.dim var.dim std.dim squeeze.dim "
         "any.dim all.dim var_mean.dim std_mean.dim norm.dim logsumexp.dim nansum.dim nanmean.dim count_nonzero.dim",
-        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index correction low high n m none "
+        "int": "run.begin run.end dim dim0 dim1 start_dim end_dim index cov.correction low high n m none "
         "_profile_range.start ignore_index multi_margin_loss.p k bins minlength decimals num_samples "
         "num_classes random_.from_ random_.to",
         "float": "seconds p from_ to mean std eps linspace.start linspace.end negative_slope min_val max_val "
-        "label_smoothing margin beta delta threshold.threshold threshold.value histc.min histc.max rtol "
+        "correction label_smoothing margin beta delta threshold.threshold threshold.value histc.min histc.max rtol "
         "atol logit.eps lambd base logspace.start logspace.end",
         "SupportsIndex": "steps seed",
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
@@ -111,7 +111,8 @@ PARAMETERS |= by_name(
         "Tensor | Sequence[Tensor]": "broadcast_tensors.tensors meshgrid.tensors atleast_1d.input atleast_2d.input "
         "atleast_3d.input",
         "Tensor | int": "repeats",
-        "float": "beta addmm.alpha addmv.alpha addr.alpha baddbmm.alpha addbmm.alpha",
+        "float": "beta addmm.alpha addmv.alpha addr.alpha baddbmm.alpha addbmm.alpha addmm_.alpha addmv_.alpha addr_.alpha "
+        "baddbmm_.alpha addbmm_.alpha",
         "int": "axis0 axis1 dim1 dim2 offset diagonal row col length chunks output_size narrow.start",
         "_Size": "movedim.source moveaxis.source destination sizes shifts repeat.repeats",
         "Sequence[int]": "split_sizes",

@@ -86,6 +86,18 @@ const Tensor operand(const py::object& value, const char* op) {
   return to_operand(value.ptr());
 }
 
+// A number as an integer one; a fraction is cut off.
+int64_t whole(const char* op, const py::object& value) {
+  if (!is_float(operand(value, op).dtype())) return to_int64(value.ptr());
+  const double v = to_double(value.ptr());
+  if (!(std::abs(v) < 0x1p63))
+    throw std::invalid_argument(std::string(op) + ": a number that is no int64: " + std::to_string(v));
+  return static_cast<int64_t>(v);
+}
+
+// An end of a range of dtype t: of integers, a whole number.
+double end_of_range(double v, DType t) { return is_integral(t) ? std::trunc(v) : v; }
+
 void bind_ranges(py::module_& m) {
   m.def(
       "full",
@@ -122,8 +134,8 @@ void bind_ranges(py::module_& m) {
         }
         const DType wanted = dtype_or(dtype, natural);
         const Tensor t =
-            natural == DType::Int64
-                ? ops::arange(to_int64(first.ptr()), to_int64(last.ptr()), to_int64(step.ptr()), wanted)
+            is_integral(wanted) || natural == DType::Int64
+                ? ops::arange(whole("arange", first), whole("arange", last), whole("arange", step), wanted)
                 : ops::arange(to_double(first.ptr()), to_double(last.ptr()), to_double(step.ptr()), wanted);
         return finish(t, requires_grad);
       },
@@ -135,7 +147,8 @@ void bind_ranges(py::module_& m) {
       [](double start, double end, int64_t steps, const py::object& dtype, bool requires_grad,
          const py::object& device) {
         check_device("linspace", device.ptr());
-        return finish(ops::linspace(start, end, steps, dtype_or(dtype, default_dtype())), requires_grad);
+        const DType t = dtype_or(dtype, default_dtype());
+        return finish(ops::linspace(end_of_range(start, t), end_of_range(end, t), steps, t), requires_grad);
       },
       "start"_a, "end"_a, "steps"_a, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
       "device"_a = py::none(), "`steps` evenly spaced values from start to end, both included.");
@@ -144,7 +157,8 @@ void bind_ranges(py::module_& m) {
       [](double start, double end, int64_t steps, double base, const py::object& dtype, bool requires_grad,
          const py::object& device) {
         check_device("logspace", device.ptr());
-        return finish(ops::logspace(start, end, steps, base, dtype_or(dtype, default_dtype())), requires_grad);
+        const DType t = dtype_or(dtype, default_dtype());
+        return finish(ops::logspace(end_of_range(start, t), end_of_range(end, t), steps, base, t), requires_grad);
       },
       "start"_a, "end"_a, "steps"_a, "base"_a = 10.0, py::kw_only(), "dtype"_a = py::none(), "requires_grad"_a = false,
       "device"_a = py::none(), "base to the powers linspace(start, end, steps).");

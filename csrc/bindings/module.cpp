@@ -1,5 +1,7 @@
 // The extension module tapegrad._core.
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 #include "bindings/bind_ops.h"
 #include "bindings/bindings.h"
@@ -59,7 +61,15 @@ void bind_runtime(py::module_& m) {
 namespace {
 
 void* release_gil() { return PyEval_SaveThread(); }
-void restore_gil(void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); }
+// Where the interpreter ends meanwhile, PyEval_RestoreThread() ends this thread by unwinding its stack, and a frame
+// with noexcept would end the process: the thread stays here instead, as from Python 3.14 on.
+void restore_gil(void* state) {
+  try {
+    PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+  } catch (...) {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+  }
+}
 
 }  // namespace
 }  // namespace tg

@@ -33,7 +33,7 @@ void run_distances(const Call& c, std::span<Tensor> out) {
 void distances_vjp(Backward& b) {
   const Tensor y = b.output(), zero = Tensor::number(0.0), at_zero = ops::eq(y, zero);
   const Tensor w = ops::where(at_zero, zero, ops::div(b.g, ops::where(at_zero, Tensor::number(1.0), y)));
-  const Tensor center = ops::mean(b.input(1), Dims{1}, true).detach();
+  const Tensor center = ops::mean(b.input(b.input(1).size(1) ? 1 : 0), Dims{1}, true).detach();
   const Tensor x1 = ops::sub(b.input(0), center), x2 = ops::sub(b.input(1), center);
   const auto gradient = [](const Tensor& weights, const Tensor& own, const Tensor& other) {
     return ops::sub(ops::mul(own, ops::sum(weights, Dims{2}, true)), ops::matmul(weights, other));

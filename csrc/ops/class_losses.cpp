@@ -1,7 +1,6 @@
 // Losses of class labels: cross_entropy (plain: fused softmax, logarithm and selection; else composed), nll_loss and
 // multi_margin_loss.
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 
 #include "kernels/kernel_table.h"
@@ -12,7 +11,6 @@
 namespace tg {
 namespace {
 
-constexpr int64_t kNoLabel = std::numeric_limits<int64_t>::max();  // to be ignored
 constexpr auto kNone = static_cast<int64_t>(Reduction::None), kMean = static_cast<int64_t>(Reduction::Mean);
 
 // cross_entropy(x (N, C) contiguous, target (N,) int64): attrs.integer = {the reduction, the label that is ignored}.
@@ -280,7 +278,7 @@ Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p, d
   const int64_t classes = input.size(dim);
   Attrs attrs;
   attrs.integer[0] = classes;
-  attrs.integer[1] = kNoLabel;
+  attrs.integer[1] = 0;  // none is ignored: what is becomes 0
   const Tensor labels = unsqueeze(execute(kMultiMarginLabels, {check_class_target(op, input, target)}, attrs), dim);
   Tensor terms = relu(add(sub(input, gather(input, dim, labels)), Tensor::number(margin)));
   if (p == 2) terms = square(terms);

@@ -117,7 +117,7 @@ Tensor neighbours_differ(const Tensor& x) {
 TensorList unique_rows(const char* name, const Tensor& x, int64_t dim, bool sorted, bool inverse, bool counts) {
   const int d = normalize_dim(name, dim, x.rank());
   if (x.rank() == 0) fail_dtype(name, x, "has no dimension");
-  const Tensor first = ops::transpose(x, 0, d);
+  const Tensor first = ops::movedim(x, {d}, {0});
   const int64_t n = first.size(0), width = n ? x.numel() / n : 0;
   if (n && !width) fail_dtype(name, x, "has slices without elements along dim " + std::to_string(d));
   Tensor rows = ops::reshape(first, {n, width}), order;
@@ -128,7 +128,7 @@ TensorList unique_rows(const char* name, const Tensor& x, int64_t dim, bool sort
   TensorList parts = runs(rows, run_starts(neighbours_differ(rows), n), order, inverse, counts, {n});
   Dims shape = first.shape();
   shape[0] = parts[0].size(0);
-  parts[0] = ops::transpose(ops::reshape(parts[0], shape), 0, d);
+  parts[0] = ops::movedim(ops::reshape(parts[0], shape), {0}, {d});
   return parts;
 }
 

@@ -55,7 +55,7 @@ void check_in_place(const Call& call, bool recording) {
     throw std::runtime_error(op + ": the tensor " + describe(self) +
                              " shares read-only memory and cannot be written; use a clone()");
   }
-  for (int i = 0; i < self.rank(); ++i) {
+  for (int i = 0; self.numel() && i < self.rank(); ++i) {
     if (self.size(i) > 1 && self.strides()[i] == 0) {
       throw std::runtime_error(op + ": several elements of the expanded tensor " + describe(self) +
                                " share one memory location; use a clone() before writing in place");

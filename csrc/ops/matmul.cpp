@@ -262,7 +262,6 @@ Tensor matmul(const Tensor& input, const Tensor& other) {
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
               const std::optional<std::string>& activation) {
   const Op& op = linear_op(activation);
-  check_float("linear", input, weight);
   const bool fits = weight.rank() == 2 && input.rank() >= 1 && input.shape().back() == weight.size(1);
   if (!fits) {
     fail_shapes("linear", input, weight,
@@ -274,6 +273,11 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias,
       fail_shapes("linear", weight, bias, "the bias must have shape (out_features,)");
     }
   }
+  if (is_integral(input.dtype()) && input.dtype() == weight.dtype() && !activation) {
+    const Tensor y = matmul(input, t(weight));
+    return bias ? add(y, bias) : y;
+  }
+  check_float("linear", input, weight);
   if (input.rank() == 2) return run_linear_op(op, input, weight, bias);
   Dims shape = input.shape();
   Dims lead(shape.data(), shape.size() - 1);

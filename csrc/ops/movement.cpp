@@ -1,4 +1,5 @@
 // Ops that move elements or only look at them differently: reshape, permute, expand, slice, select, cat, stack.
+#include <algorithm>
 #include <stdexcept>
 
 #include "ops/loop.h"
@@ -312,14 +313,17 @@ Tensor select(const Tensor& input, int64_t dim, int64_t index) {
 
 Tensor cat(const TensorList& tensors, int64_t dim) {
   if (tensors.empty()) throw std::invalid_argument("cat: expected at least one tensor");
+  // tensor([]) is a start to which tensors of any rank may be joined: only its dtype counts.
+  const auto is_start = [](const Tensor& t) { return t.rank() == 1 && t.numel() == 0; };
+  const auto shaped = std::find_if_not(tensors.begin(), tensors.end(), is_start);
+  const Tensor& first = shaped == tensors.end() ? tensors[0] : *shaped;
   Attrs attrs;
-  const Tensor& first = tensors[0];
   const int d = normalize_dim("cat", dim, first.rank());
   DType dtype = first.dtype();
   for (const Tensor& t : tensors) {
     bool fits = t.rank() == first.rank() && t.rank() > 0;
     for (int i = 0; fits && i < t.rank(); ++i) fits = i == d || t.size(i) == first.size(i);
-    if (!fits) {
+    if (!fits && !is_start(t)) {
       throw std::invalid_argument("cat: shapes must agree in every dimension but " + std::to_string(d) +
                                   " and have "
                                   "at least one; got " +
@@ -330,6 +334,7 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
   TensorList in;
   attrs.integer[0] = d;
   for (const Tensor& t : tensors) {
+    if (is_start(t) && shaped != tensors.end()) continue;
     in.push_back(cast(t, dtype));
     attrs.list.push_back(t.size(d));
   }

@@ -104,8 +104,11 @@ def glu(input, dim=-1):
 def rrelu(input, lower=1 / 8, upper=1 / 3, training=False, inplace=False):
     """x where x > 0, elsewhere a x with a drawn from U(lower, upper) for each element, or their mean if not training.
 
-    inplace is accepted; the input is never overwritten. Source: Xu et al., 2015, https://arxiv.org/abs/1505.00853.
+    ValueError where lower > upper. inplace is accepted; the input is never overwritten. Source: Xu et al., 2015,
+    https://arxiv.org/abs/1505.00853.
     """
+    if lower > upper:
+        raise ValueError(f"rrelu: lower {lower} must not be greater than upper {upper}")
     if not training:
         return _core.leaky_relu(input, (lower + upper) / 2)
     return _core.where(input > 0, input, input * _core.empty_like(input).uniform_(lower, upper))

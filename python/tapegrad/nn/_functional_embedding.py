@@ -2,7 +2,6 @@
 
 from .. import _core
 from .._grad_mode import no_grad
-from ._functional_layers import vector_norm
 
 
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
@@ -41,7 +40,7 @@ def _rows(name, input, weight, padding_idx, max_norm, norm_type, scale_grad_by_f
 @no_grad
 def _renormalize(weight, indices, max_norm, norm_type):
     rows = weight.index_select(0, indices)
-    norm = vector_norm(rows, norm_type, 1, True)
+    norm = _core.norm(rows, norm_type, 1, True)
     weight.index_copy_(0, indices, rows * _core.where(norm > max_norm, max_norm / (norm + 1e-7), 1.0))
 
 

@@ -102,33 +102,21 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     return y if bias is None else y + _per_channel(bias, input)
 
 
-def vector_norm(input, p, dim, keepdim):
-    """(sum of |x|^p)^(1 / p) along dim, with a gradient of 0 at 0."""
-    if p == math.inf:
-        return _core.amax(_core.abs(input), dim, keepdim)
-    if p == 1:
-        return _core.abs(input).sum(dim, keepdim)
-    total = _core.square(input) if p == 2 else _core.abs(input) ** p
-    total = total.sum(dim, keepdim)
-    zero = total == 0
-    positive = _core.where(zero, 1.0, total)
-    return _core.where(zero, 0.0, _core.sqrt(positive) if p == 2 else positive ** (1 / p))
-
-
 def normalize(input, p=2.0, dim=1, eps=1e-12):
     """input / max(norm, eps), the p-norm taken along dim."""
-    return input / _core.maximum(vector_norm(input, p, dim, True), eps)
+    return input / _core.maximum(_core.norm(input, p, dim, True), eps)
 
 
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along dim; the two broadcast."""
-    norms = [_core.maximum(vector_norm(x, 2, dim, True), eps) for x in (x1, x2)]
+    x1, x2 = _core.broadcast_tensors(x1, x2)
+    norms = [_core.maximum(_core.norm(x, 2, dim, True), eps) for x in (x1, x2)]
     return (x1 / norms[0] * (x2 / norms[1])).sum(dim)
 
 
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension; the two broadcast."""
-    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
+    return _core.norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def check_probability(p, name="dropout"):
