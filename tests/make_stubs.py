@@ -111,8 +111,8 @@ PARAMETERS |= by_name(
         "Tensor | Sequence[Tensor]": "broadcast_tensors.tensors meshgrid.tensors atleast_1d.input atleast_2d.input "
         "atleast_3d.input",
         "Tensor | int": "repeats",
-        "float": "beta addmm.alpha addmv.alpha addr.alpha baddbmm.alpha addbmm.alpha addmm_.alpha addmv_.alpha addr_.alpha "
-        "baddbmm_.alpha addbmm_.alpha",
+        "float": "beta addmm.alpha addmv.alpha addr.alpha baddbmm.alpha addbmm.alpha addmm_.alpha addmv_.alpha "
+        "addr_.alpha baddbmm_.alpha addbmm_.alpha",
         "int": "axis0 axis1 dim1 dim2 offset diagonal row col length chunks output_size narrow.start",
         "_Size": "movedim.source moveaxis.source destination sizes shifts repeat.repeats",
         "Sequence[int]": "split_sizes",

@@ -160,6 +160,7 @@ def unique_samples(rng):
         S(b, dim=0, **full),
         S(b.T.copy(), dim=1, **full),
         S(np.round(rng.rand(2, 6, 2)), dim=-2, return_inverse=True),
+        S(np.round(rng.rand(2, 2, 9)), dim=2, **full),
         S(A(2.0), **full),
         S(A([]), **full),
         S(rng.randn(0, 3), dim=0, **full),

@@ -147,6 +147,7 @@ def moment_samples(rng):
         S(rng.randn(5), correction=0),
         S(rng.randn(3, 5), dim=1, correction=2, keepdim=True),
         S(rng.randn(3, 5), dim=0, unbiased=False),
+        S(rng.randn(3, 5), dim=1, correction=0.5),
         S(A(rng.randn()), grad=False),
         S(rng.randn(1), grad=False),
     ]

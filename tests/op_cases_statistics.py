@@ -171,6 +171,7 @@ def cdist_samples(rng):
         S(rng.randn(3, 1, 4, 2), rng.randn(2, 5, 2)),
         S(rng.randn(40, 300), rng.randn(30, 300)),
         S(rng.randn(0, 4), rng.randn(5, 4)),
+        S(rng.randn(5, 4), rng.randn(0, 4)),
         S(rng.randn(3, 0), rng.randn(5, 0)),
     ]
 

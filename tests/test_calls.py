@@ -150,3 +150,36 @@ def test_plain_indices_in_graphs():
         x[::-1]
     with pytest.raises((IndexError, TypeError)):
         tg.zeros(())[0]
+
+
+def test_forms_of_calls_that_pytorch_has():
+    x = tg.arange(6.0).reshape(2, 3)
+    start = tg.tensor([])
+    assert tg.cat([start, x, start], 1).tolist() == x.tolist() and tg.cat([start, start]).shape == (0,)
+    assert tg.cat([start, tg.arange(2)]).dtype == tg.float32
+    assert tg.var(x, False).item() == x.var(correction=0).item() and x.std(True).item() == x.std().item()
+    assert [t.shape for t in tg.var_mean(x, True)] == [(), ()]
+    assert tg.arange(0, 3.1, dtype=tg.int64).tolist() == [0, 1, 2] and tg.arange(3.9, dtype=tg.int32).tolist() == [
+        0,
+        1,
+        2,
+    ]
+    assert tg.linspace(0.9, 4.2, 5, dtype=tg.int64).tolist() == [0, 1, 2, 3, 4]
+    assert tg.tril_indices(2, 2, device="cpu").tolist() == tg.tril_indices(2, 2).tolist()
+    with pytest.raises(ValueError, match="cuda"):
+        tg.triu_indices(2, 2, device="cuda")
+    whole = tg.arange(6).reshape(2, 3)
+    assert nn.functional.linear(whole, whole, tg.tensor([1, 2])).tolist() == [[6, 16], [15, 52]]
+    from_nothing = tg.from_numpy(np.zeros((1, 0, 3)))
+    assert from_nothing.exp_() is from_nothing
+
+
+def test_products_and_scans_in_place():
+    a, b, v = tg.ones(2, 2), tg.full((2, 2), 2.0), tg.ones(2)
+    assert a.addmm_(b, b, beta=2).tolist() == [[10, 10], [10, 10]]
+    assert v.addmv_(b, tg.ones(2), alpha=0.5).tolist() == [3, 3]
+    assert a.addr_(v, v, beta=0).tolist() == [[9, 9], [9, 9]]
+    assert a.tril_().tolist() == [[9, 0], [9, 9]] and a.triu_().tolist() == [[9, 0], [0, 9]]
+    assert a.cumsum_(0).tolist() == [[9, 0], [9, 9]]
+    with pytest.raises(RuntimeError, match="addmm_"):
+        tg.ones(2).addmm_(b, b)

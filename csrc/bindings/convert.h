@@ -145,6 +145,21 @@ struct FromPython<ops::Einsum> {
 };
 
 template <>
+struct FromPython<ops::Device> {
+  static ops::Device convert(const Argument& a) {
+    check_device(a.op, a.value);
+    return {};
+  }
+};
+template <>
+struct FromPython<ops::MomentDims> {
+  static ops::MomentDims convert(const Argument& a) {
+    if (PyBool_Check(a.value)) return {{}, a.value == Py_True};
+    return {FromPython<ops::MaybeDims>::convert(a), {}};
+  }
+};
+
+template <>
 struct FromPython<pybind11::object> {
   static pybind11::object convert(const Argument& a) { return pybind11::reinterpret_borrow<pybind11::object>(a.value); }
 };

@@ -1,10 +1,13 @@
 // C++ exceptions on their way to Python.
 #pragma once
+#include <cxxabi.h>
 #include <pybind11/pybind11.h>
 
+#include <chrono>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "tape/recorder.h"
 
@@ -36,10 +39,20 @@ inline void restore_naming(const char* op, pybind11::error_already_set& e) {
   PyErr_SetString(type.ptr(), message.c_str());
 }
 
+// For a thread that wants the interpreter's lock after its end: CPython ends it by unwinding its stack, which frames
+// with noexcept turn into the end of the process. It stays here instead, as from Python 3.14 on.
+[[noreturn]] inline void stay_forever() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 // Sets the Python error for the exception in flight, raised while `op` ran (null: no op).
 inline void set_python_error(const char* op) noexcept {
   try {
     throw;
+#ifdef __GLIBCXX__
+  } catch (abi::__forced_unwind&) {
+    stay_forever();
+#endif
   } catch (pybind11::error_already_set& e) { restore_naming(op, e); } catch (const TypeError& e) {
     PyErr_SetString(PyExc_TypeError, naming(op, e.what()).c_str());
   } catch (const std::bad_alloc& e) {

@@ -1,7 +1,5 @@
 // The extension module tapegrad._core.
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "bindings/bind_ops.h"
 #include "bindings/bindings.h"
@@ -61,13 +59,11 @@ void bind_runtime(py::module_& m) {
 namespace {
 
 void* release_gil() { return PyEval_SaveThread(); }
-// Where the interpreter ends meanwhile, PyEval_RestoreThread() ends this thread by unwinding its stack, and a frame
-// with noexcept would end the process: the thread stays here instead, as from Python 3.14 on.
 void restore_gil(void* state) {
   try {
     PyEval_RestoreThread(static_cast<PyThreadState*>(state));
   } catch (...) {
-    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    stay_forever();
   }
 }
 

@@ -105,7 +105,7 @@ struct GeluTanh {
   }
   template <class V>
   TG_INLINE static V grad(V g, V x, V) {
-    V slope(1.5957691216057308), cube(0.07135481282655688), z = x * x;  // 2 sqrt(2 / pi), times 0.044715
+    V slope(1.5957691216057308), cube(0.07135481627260025), z = x * x;  // 2 sqrt(2 / pi), times 0.044715
     V s = sigmoid(x * (slope + cube * z));
     return g * (s + x * s * (V(1) - s) * (slope + V(3) * cube * z));
   }

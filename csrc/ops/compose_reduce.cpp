@@ -144,15 +144,15 @@ Extremes aminmax(const Tensor& input, MaybeDim dim, bool keepdim) {
   return {amin(input, as_dims(dim), keepdim), amax(input, as_dims(dim), keepdim)};
 }
 
-Pair var_mean(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {
+Pair var_mean(const Tensor& input, const MomentDims& dim, bool unbiased, bool keepdim, MaybeNumber correction) {
   if (!is_float(input.dtype())) fail_dtype("var_mean", input, "has no float dtype; convert with .float()");
-  dims_mask("var_mean", input.rank(), dim);
-  return {var(input, dim, unbiased, keepdim, correction), mean(input, dim, keepdim)};
+  dims_mask("var_mean", input.rank(), dim.dims);
+  return {var(input, dim, unbiased, keepdim, correction), mean(input, dim.dims, keepdim)};
 }
-Pair std_mean(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {
+Pair std_mean(const Tensor& input, const MomentDims& dim, bool unbiased, bool keepdim, MaybeNumber correction) {
   if (!is_float(input.dtype())) fail_dtype("std_mean", input, "has no float dtype; convert with .float()");
-  dims_mask("std_mean", input.rank(), dim);
-  return {std(input, dim, unbiased, keepdim, correction), mean(input, dim, keepdim)};
+  dims_mask("std_mean", input.rank(), dim.dims);
+  return {std(input, dim, unbiased, keepdim, correction), mean(input, dim.dims, keepdim)};
 }
 
 Tensor norm(const Tensor& input, const NormOrder& order, const MaybeDims& dim, bool keepdim, MaybeDType dtype) {

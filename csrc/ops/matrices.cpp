@@ -170,10 +170,10 @@ Tensor trace(const Tensor& input) {
 
 Tensor tril(const Tensor& input, int64_t diagonal) { return triangle<false>(input, diagonal); }
 Tensor triu(const Tensor& input, int64_t diagonal) { return triangle<true>(input, diagonal); }
-Tensor tril_indices(int64_t row, int64_t col, int64_t offset, MaybeDType dtype) {
+Tensor tril_indices(int64_t row, int64_t col, int64_t offset, MaybeDType dtype, Device) {
   return triangle_indices<false>(row, col, offset, dtype);
 }
-Tensor triu_indices(int64_t row, int64_t col, int64_t offset, MaybeDType dtype) {
+Tensor triu_indices(int64_t row, int64_t col, int64_t offset, MaybeDType dtype, Device) {
   return triangle_indices<true>(row, col, offset, dtype);
 }
 

@@ -27,6 +27,7 @@ namespace parametric {
 using MaybeDim = std::optional<int64_t>;
 using MaybeDims = std::optional<Dims>;
 using MaybeDType = std::optional<DType>;
+using MaybeNumber = std::optional<double>;
 using TensorList = std::vector<Tensor>;
 using OneOrMany = std::variant<Tensor, TensorList>;
 using IntList = std::vector<int64_t>;
@@ -38,6 +39,11 @@ struct Extremes {
   Tensor min, max;
 };
 using Pair = std::pair<Tensor, Tensor>;
+struct Device {};    // there is the CPU alone; the bindings refuse others
+struct MomentDims {  // of var and std: the dimensions, or whether the moment over all of them is unbiased
+  MaybeDims dims;
+  std::optional<bool> unbiased;
+};
 
 // elementwise.cpp
 Tensor where(const Tensor& condition, const Tensor& input, const Tensor& other);
@@ -159,8 +165,8 @@ Tensor diag(const Tensor& input, int64_t diagonal = 0);
 Tensor trace(const Tensor& input);
 Tensor tril(const Tensor& input, int64_t diagonal = 0);
 Tensor triu(const Tensor& input, int64_t diagonal = 0);
-Tensor tril_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
-Tensor triu_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {});
+Tensor tril_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {}, Device device = {});
+Tensor triu_indices(int64_t row, int64_t col, int64_t offset = 0, MaybeDType dtype = {}, Device device = {});
 
 // index.cpp, gather.cpp
 Tensor index(const Tensor& input, const TensorList& indices);  // empty tensors: whole dimensions
@@ -209,10 +215,10 @@ Tensor argmax(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
 Tensor argmin(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
 Tensor all(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
 Tensor any(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false);
-Tensor var(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
-           MaybeDim correction = {});
-Tensor std(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
-           MaybeDim correction = {});
+Tensor var(const Tensor& input, const MomentDims& dim = {}, bool unbiased = true, bool keepdim = false,
+           MaybeNumber correction = {});
+Tensor std(const Tensor& input, const MomentDims& dim = {}, bool unbiased = true, bool keepdim = false,
+           MaybeNumber correction = {});
 Tensor sum_to(const Tensor& input, const Dims& shape);
 
 // reduce_wide.cpp, compose_reduce.cpp, cdist.cpp
@@ -221,10 +227,10 @@ Tensor prod(const Tensor& input, MaybeDim dim = {}, bool keepdim = false, MaybeD
 Tensor norm(const Tensor& input, const NormOrder& p = "fro", const MaybeDims& dim = {}, bool keepdim = false,
             MaybeDType dtype = {});
 Extremes aminmax(const Tensor& input, MaybeDim dim = {}, bool keepdim = false);
-Pair var_mean(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
-              MaybeDim correction = {});
-Pair std_mean(const Tensor& input, const MaybeDims& dim = {}, bool unbiased = true, bool keepdim = false,
-              MaybeDim correction = {});
+Pair var_mean(const Tensor& input, const MomentDims& dim = {}, bool unbiased = true, bool keepdim = false,
+              MaybeNumber correction = {});
+Pair std_mean(const Tensor& input, const MomentDims& dim = {}, bool unbiased = true, bool keepdim = false,
+              MaybeNumber correction = {});
 Tensor logsumexp(const Tensor& input, const Dims& dim, bool keepdim = false);
 Tensor nansum(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});
 Tensor nanmean(const Tensor& input, const MaybeDims& dim = {}, bool keepdim = false, MaybeDType dtype = {});

@@ -48,10 +48,10 @@ uint64_t dims_mask(const char* op, int rank, const ops::MaybeDims& dim) {
   return rank ? mask : 0;  // dim 0 of a scalar is none
 }
 
-Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, int64_t correction) {
+Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, double correction) {
   Attrs attrs;
   attrs.integer[0] = static_cast<int64_t>(dims_mask(op.name, input.rank(), dim));
-  attrs.integer[1] = correction;
+  attrs.scalar[0] = correction;
   attrs.flag = keepdim;
   return execute(op, {input}, attrs);
 }
@@ -152,9 +152,9 @@ Tensor as_bool(const Tensor& x) {
   return x.dtype() == DType::Bool ? x : ops::ne(x, Tensor::scalar(int64_t{0}, x.dtype()));
 }
 
-// var and std: attrs.integer[1] is the correction.
+// var and std: attrs.scalar[0] is the correction.
 double degrees_of_freedom(const Dims& shape, const Attrs& a) {
-  return std::max(static_cast<double>(reduced_count(shape, a) - a.integer[1]), 0.0);
+  return std::max(static_cast<double>(reduced_count(shape, a)) - a.scalar[0], 0.0);
 }
 
 template <bool root>
@@ -262,14 +262,14 @@ Tensor all(const Tensor& input, const MaybeDims& dim, bool keepdim) {
   return reduce_dims(kAll, as_bool(input), dim, keepdim);
 }
 
-Tensor var(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {
+Tensor var(const Tensor& input, const MomentDims& dim, bool unbiased, bool keepdim, MaybeNumber correction) {
   if (!is_float(input.dtype())) fail_dtype("var", input, "has no float dtype; convert with .float()");
-  return reduce_dims(kVar, input, dim, keepdim, correction.value_or(unbiased ? 1 : 0));
+  return reduce_dims(kVar, input, dim.dims, keepdim, correction.value_or(dim.unbiased.value_or(unbiased)));
 }
 
-Tensor std(const Tensor& input, const MaybeDims& dim, bool unbiased, bool keepdim, MaybeDim correction) {
+Tensor std(const Tensor& input, const MomentDims& dim, bool unbiased, bool keepdim, MaybeNumber correction) {
   if (!is_float(input.dtype())) fail_dtype("std", input, "has no float dtype; convert with .float()");
-  return reduce_dims(kStd, input, dim, keepdim, correction.value_or(unbiased ? 1 : 0));
+  return reduce_dims(kStd, input, dim.dims, keepdim, correction.value_or(dim.unbiased.value_or(unbiased)));
 }
 
 Tensor sum_to(const Tensor& input, const Dims& shape) {

@@ -9,7 +9,7 @@ namespace tg {
 inline uint64_t reduced_dims(const Attrs& a) { return static_cast<uint64_t>(a.integer[0]); }
 uint64_t dims_mask(const char* op, int rank, const ops::MaybeDims& dim);  // none given: all
 Dims dims_in(uint64_t mask);
-Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, int64_t correction = 0);
+Tensor reduce_dims(const Op& op, const Tensor& input, const ops::MaybeDims& dim, bool keepdim, double correction = 0);
 void infer_reduce(const Call& c, OutSpec* out);
 // `t`, of the shape of the result, with the reduced dimensions back, as size 1.
 Tensor with_reduced_dims(const Backward& b, const Tensor& t);
