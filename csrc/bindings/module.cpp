@@ -62,9 +62,7 @@ void* release_gil() { return PyEval_SaveThread(); }
 void restore_gil(void* state) {
   try {
     PyEval_RestoreThread(static_cast<PyThreadState*>(state));
-  } catch (...) {
-    stay_forever();
-  }
+  } catch (...) { stay_forever(); }
 }
 
 }  // namespace

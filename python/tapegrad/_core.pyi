@@ -232,6 +232,9 @@ class Tensor:
     def addbmm(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
         """beta * input + alpha * the sum of bmm(batch1, batch2) over the batch, the input broadcast."""
 
+    def addbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Self:
+        """In place: beta * input + alpha * the sum of bmm(batch1, batch2) over the batch, the input broadcast."""
+
     def addcdiv(self, tensor1: Tensor, tensor2: Tensor, *, value: _Operand = 1) -> Tensor:
         """input + value tensor1 / tensor2."""
 
@@ -247,11 +250,20 @@ class Tensor:
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
         """beta * input + alpha * (mat1 @ mat2), the input broadcast."""
 
+    def addmm_(self, mat1: Tensor, mat2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Self:
+        """In place: beta * input + alpha * (mat1 @ mat2), the input broadcast."""
+
     def addmv(self, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
         """beta * input + alpha * (mat @ vec), the input broadcast."""
 
+    def addmv_(self, mat: Tensor, vec: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Self:
+        """In place: beta * input + alpha * (mat @ vec), the input broadcast."""
+
     def addr(self, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
         """beta * input + alpha * outer(vec1, vec2), the input broadcast."""
+
+    def addr_(self, vec1: Tensor, vec2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Self:
+        """In place: beta * input + alpha * outer(vec1, vec2), the input broadcast."""
 
     def all(self, dim: builtins.int | Sequence[builtins.int] | None = None, keepdim: builtins.bool = False) -> Tensor:
         """True where every element is nonzero."""
@@ -380,6 +392,9 @@ class Tensor:
 
     def baddbmm(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Tensor:
         """beta * input + alpha * bmm(batch1, batch2), the input broadcast."""
+
+    def baddbmm_(self, batch1: Tensor, batch2: Tensor, *, beta: builtins.float = 1, alpha: builtins.float = 1) -> Self:
+        """In place: beta * input + alpha * bmm(batch1, batch2), the input broadcast."""
 
     def bernoulli(self, p: builtins.float | None = None, *, generator: Generator | None = None) -> Tensor:
         """Ones, drawn with the probabilities in the tensor (or p for all), and zeros."""
@@ -512,8 +527,15 @@ class Tensor:
     def cumprod(self, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
         """Partial products along dim; integers are multiplied in int64. The gradient is right where elements are 0."""
 
+    def cumprod_(self, dim: builtins.int, *, dtype: _DType | None = None) -> Self:
+        """In place: Partial products along dim; integers are multiplied in int64. The gradient is right where elements
+        are 0."""
+
     def cumsum(self, dim: builtins.int, *, dtype: _DType | None = None) -> Tensor:
         """Partial sums along dim; integers are added up in int64."""
+
+    def cumsum_(self, dim: builtins.int, *, dtype: _DType | None = None) -> Self:
+        """In place: Partial sums along dim; integers are added up in int64."""
 
     def data_ptr(self) -> builtins.int:
         """Address of the first element."""
@@ -1363,7 +1385,7 @@ class Tensor:
         unbiased: builtins.bool = True,
         keepdim: builtins.bool = False,
         *,
-        correction: builtins.int | None = None,
+        correction: builtins.float | None = None,
     ) -> Tensor:
         """Square root of var."""
 
@@ -1466,8 +1488,14 @@ class Tensor:
     def tril(self, diagonal: builtins.int = 0) -> Tensor:
         """The lower triangle of the matrices in the last two dimensions, zero above a diagonal."""
 
+    def tril_(self, diagonal: builtins.int = 0) -> Self:
+        """In place: The lower triangle of the matrices in the last two dimensions, zero above a diagonal."""
+
     def triu(self, diagonal: builtins.int = 0) -> Tensor:
         """The upper triangle of the matrices in the last two dimensions, zero below a diagonal."""
+
+    def triu_(self, diagonal: builtins.int = 0) -> Self:
+        """In place: The upper triangle of the matrices in the last two dimensions, zero below a diagonal."""
 
     def true_divide(self, other: _Operand, *, rounding_mode: str | None = None) -> Tensor:
         """True division a / b. rounding_mode 'trunc' rounds the quotient towards 0, 'floor' downwards, and integers
@@ -1531,7 +1559,7 @@ class Tensor:
         unbiased: builtins.bool = True,
         keepdim: builtins.bool = False,
         *,
-        correction: builtins.int | None = None,
+        correction: builtins.float | None = None,
     ) -> Tensor:
         """Variance, divided by n - correction (1 by default, Bessel's)."""
 
@@ -1715,6 +1743,12 @@ def _set_grad_enabled(mode: builtins.bool) -> builtins.bool:
 
 def _set_inference_mode(mode: builtins.bool) -> builtins.bool:
     """Sets whether recording is out of reach; returns whether it was."""
+
+def _set_module_error(function: Callable[..., Any]) -> None:
+    """From now on function(module, exception) is called for each module that an exception passes."""
+
+def _set_module_hooks(function: Callable[..., Any]) -> None:
+    """From now on function(module, args, keywords) calls modules whose _hooks are not empty."""
 
 def _sort_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]] | None:
     """(key, tensors) of a call's arguments; None inside of a capture."""
@@ -2951,7 +2985,7 @@ def std(
     unbiased: builtins.bool = True,
     keepdim: builtins.bool = False,
     *,
-    correction: builtins.int | None = None,
+    correction: builtins.float | None = None,
 ) -> Tensor:
     """Square root of var."""
 
@@ -2961,7 +2995,7 @@ def std_mean(
     unbiased: builtins.bool = True,
     keepdim: builtins.bool = False,
     *,
-    correction: builtins.int | None = None,
+    correction: builtins.float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(std, mean)."""
 
@@ -3064,6 +3098,7 @@ def tril_indices(
     offset: builtins.int = 0,
     *,
     dtype: _DType | None = None,
+    device: _Device | None = None,
 ) -> Tensor:
     """Rows and columns of the lower triangle of a matrix, (2, n)."""
 
@@ -3076,6 +3111,7 @@ def triu_indices(
     offset: builtins.int = 0,
     *,
     dtype: _DType | None = None,
+    device: _Device | None = None,
 ) -> Tensor:
     """Rows and columns of the upper triangle of a matrix, (2, n)."""
 
@@ -3119,7 +3155,7 @@ def var(
     unbiased: builtins.bool = True,
     keepdim: builtins.bool = False,
     *,
-    correction: builtins.int | None = None,
+    correction: builtins.float | None = None,
 ) -> Tensor:
     """Variance, divided by n - correction (1 by default, Bessel's)."""
 
@@ -3129,7 +3165,7 @@ def var_mean(
     unbiased: builtins.bool = True,
     keepdim: builtins.bool = False,
     *,
-    correction: builtins.int | None = None,
+    correction: builtins.float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(var, mean)."""
 
