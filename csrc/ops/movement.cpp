@@ -334,7 +334,7 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
   TensorList in;
   attrs.integer[0] = d;
   for (const Tensor& t : tensors) {
-    if (is_start(t) && shaped != tensors.end()) continue;
+    if (is_start(t) && first.rank() != 1) continue;
     in.push_back(cast(t, dtype));
     attrs.list.push_back(t.size(d));
   }
