@@ -74,8 +74,8 @@ def test_owners():
     gc.collect()
     assert gone() is None
 
-    while gc.collect():
-        pass
+    for _ in range(5):  # what earlier tests left, cycle behind cycle
+        gc.collect()
     before = tg.memory_stats()["allocated_bytes"]
     t = tg.ones(100_000)
     arrays = [np.from_dlpack(t), np.from_dlpack(t[1:])]
