@@ -29,6 +29,7 @@ SPELLED = {
     "where": lambda f, x, condition, other: f(condition, x, other),
     "einsum": lambda f, x, equation: f(equation, *x),
     "nn.functional.embedding": lambda f, weight, index, **options: f(index, weight, **options),
+    "nn.functional.embedding_bag": lambda f, weight, index, **options: f(index, weight, **options),
     "normal.number_mean": lambda f, std, mean, *args, **options: f(mean, std, *args, **options),
     "zero_": lambda f, x: f(x.clone()),
 }

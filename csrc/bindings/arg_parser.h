@@ -16,7 +16,7 @@ class Parameters {
   int size() const { return count_; }
   const char* op() const { return op_; }
   const char* name(int i) const { return names_[i].c_str(); }
-  bool optional(int i) const { return defaults_[i] != nullptr; }
+  bool optional(int i) const { return defaults_[i] == Py_None; }
   // Fills values[0..size) with borrowed objects. `rest` keeps a tuple of varargs alive ("*shape").
   void bind(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords, PyObject** values,
             pybind11::object& rest) const;
