@@ -121,7 +121,7 @@ LAYERS = {
     "utils": 1, "nn": 1, "linalg": 1,
     "optim": 2, "datasets": 2, "checkpoint": 2, "tables": 2, "_history": 2, "_metrics": 2, "callbacks": 2,
     "_summary": 2, "profiler": 2, "_explain": 2, "_program_graph": 2,
-    "_compile": 3, "_fit_loop": 3, "fit": 3,
+    "_compile": 3, "_fit_data": 3, "_fit_loop": 3, "_fit_loss": 3, "_progress": 3, "_run": 3, "_training": 3, "fit": 3,
     "_cli_data": 4, "_cli_model": 4, "_cli_predict": 4, "_cli_train": 4, "cli": 4, "sklearn": 4, "examples": 4,
     "_typed_tensors": 1, "expr": 4,
     "__main__": 5, "__init__": 5,

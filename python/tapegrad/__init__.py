@@ -33,6 +33,7 @@ from ._typed_tensors import LongTensor as LongTensor
 from .fit import History as History
 from .fit import evaluate as evaluate
 from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
+from .fit import predict as predict
 
 
 def __getattr__(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from . import _core
@@ -10,20 +11,22 @@ from ._grad_mode import no_grad
 from .utils.data._rows import rows_of
 
 _BUDGET = 0.04  # seconds that an epoch stays in C++, for Ctrl-C and the progress bar
+_COUNTED = ("loss", "samples", "batches", "last")
 
 
 class Totals:
     """Sums of loss and metrics over the batches of one epoch."""
 
-    def __init__(self, loss, metrics):
+    def __init__(self, summed: bool, metrics: dict):
         self.metrics = metrics
-        self._summed = getattr(loss, "reduction", "mean") == "sum"
+        self._summed = summed  # whether the loss of a batch is a sum
         self.reset()
 
     def reset(self) -> None:
         self.loss = 0.0
         self.samples = 0
-        self.steps = 0
+        self.batches = 0
+        self.last = math.nan  # loss of the newest batch
         for metric in self.metrics.values():
             metric.reset()
 
@@ -34,26 +37,40 @@ class Totals:
         for metric, values in zip(self.metrics.values(), measured, strict=True):
             metric.add(values, n)
         self.samples += n * len(losses)
-        self.steps += len(losses)
+        self.batches += len(losses)
+        self.last = losses[-1] if losses else self.last
 
     def values(self) -> dict[str, float]:
         return {"loss": self.loss / self.samples, **{name: m.value() for name, m in self.metrics.items()}}
+
+    def state_dict(self) -> dict:
+        state = {name: getattr(self, name) for name in _COUNTED}
+        return {**state, "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()}}
+
+    def load_state_dict(self, state: dict) -> None:
+        for name in _COUNTED:
+            setattr(self, name, state[name])
+        for name, metric in self.metrics.items():
+            metric.load_state_dict(state["metrics"][name])
 
 
 class Pass:
     """Runs `step(x, y) -> (loss, output)` over batches and adds up what comes of it in `totals`.
 
+    Batches may have a third part, weights, which the step then gets too.
     compile: "auto" captures and replays the step where that is possible, True raises CaptureError where it is not.
+    chunk: after this many batches, counted from the epoch's first, `after` is called; None: now and then.
     """
 
-    def __init__(self, step: Callable, totals: Totals, compile: bool | str):
+    def __init__(self, step: Callable, totals: Totals, compile: bool | str, chunk: int | None = None):
         self.totals = totals
+        self.chunk = chunk
         self.batch = None  # where a step has failed: its (x, y)
         self._metrics = list(totals.metrics.values())
         self._sources = {}
 
-        def measured_step(x, y):
-            loss, output = step(x, y)
+        def measured_step(x, y, *weight):
+            loss, output = step(x, y, *weight)
             with no_grad():
                 measured = [metric.measure(output, y) for metric in self._metrics if metric.capturable]
             return loss, measured, None if len(measured) == len(self._metrics) else output
@@ -68,26 +85,25 @@ class Pass:
         return self._compiled is not None and not self._compiled.gave_up
 
     def run(self, batches, after: Callable = lambda: None) -> None:
-        """One epoch. `after` is called behind a step or some 50 ms of steps."""
-        self.totals.reset()
+        """One epoch, added to the totals. `after` is called behind some batches."""
         rows = rows_of(batches) if self.captured else None
         if rows is not None:
             self._run_rows(rows, after)
             return
         for batch in batches:
-            self._one(*_pair(batch))
-            after()
+            self._one(*_parts(batch))
+            self._after(after)
 
     def forget(self) -> None:
         """What the step reads from Python may have changed: it is captured anew."""
         if self._compiled is not None:
             self._compiled.forget()
 
-    def _one(self, x, y) -> None:
+    def _one(self, x, y, *weight) -> None:
         self.batch = x, y
-        compiled = self._compiled if _only_tensors(x) and _only_tensors(y) else None
+        compiled = self._compiled if _only_tensors((x, y, *weight)) else None
         untried = compiled is not None and any(metric.capturable is None for metric in self._metrics)
-        loss, measured, output = (self._step if untried or compiled is None else compiled)(x, y)
+        loss, measured, output = (self._step if untried or compiled is None else compiled)(x, y, *weight)
         found = iter(measured)
         values = []
         with no_grad():
@@ -105,33 +121,43 @@ class Pass:
         """One epoch over rows of tensors, most of it in C++."""
         at = rows.start()
         while at < rows.full:
-            at += self._some(rows, at)
+            at += self._some(rows, at, self._stop(rows, at))
             rows.reached(at)
-            after()
+            self._after(after)
         rows.finish()
         if at < rows.end:
             self._one(*rows.read(at, rows.end))
             rows.reached(rows.end)
-            after()
+            self._after(after)
         rows.close()
 
-    def _some(self, rows, at: int) -> int:
+    def _after(self, after: Callable) -> None:
+        if self.chunk is None or self.totals.batches % self.chunk == 0:
+            after()
+
+    def _stop(self, rows, at: int) -> int:
+        """The row where `after` is due."""
+        if self.chunk is None:
+            return rows.full
+        return min(rows.full, at + (self.chunk - self.totals.batches % self.chunk) * rows.size)
+
+    def _some(self, rows, at: int, stop: int) -> int:
         """Runs steps from row `at` on; returns how many rows they took."""
         source = self._source(rows)
         program = None
         if all(metric.capturable for metric in self._metrics):
             program = self._compiled.program(*source.arguments)
-        if program is None or not self._replay(program, source, rows, at):
+        if program is None or not self._replay(program, source, rows, at, stop):
             self._one(*rows.read(at, at + rows.size))
             return rows.size
         return source.done * rows.size
 
-    def _replay(self, program, source, rows, at: int) -> bool:
+    def _replay(self, program, source, rows, at: int, stop: int) -> bool:
         try:
-            return source.run(program, rows.order, at, rows.full, _BUDGET)
+            return source.run(program, rows.order, at, stop, _BUDGET)
         except FloatingPointError:
             start = at + source.done * rows.size
-            self.batch = rows.read(start, start + rows.size)
+            self.batch = rows.read(start, start + rows.size)[:2]
             raise
         finally:  # also on Ctrl-C
             if source.done:
@@ -145,10 +171,11 @@ class Pass:
         return self._sources[key][0]
 
 
-def _pair(batch):
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+def _parts(batch):
+    """(input, target), or (input, target, weight)."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
         kind = f"{type(batch).__name__} of {len(batch)}" if isinstance(batch, (tuple, list)) else type(batch).__name__
-        raise TypeError(f"a batch must be a pair (input, target), got {kind}")
+        raise TypeError(f"a batch must be a pair (input, target), or (input, target, weight), got {kind}")
     return batch
 
 

@@ -17,6 +17,7 @@ class History:
     def __init__(self, names: list[str]):
         self.names = list(names)
         self.interrupted = False
+        self.stopped: str | None = None
         self._columns: dict[str, list] = {name: [] for name in names}
 
     def append(self, row: dict[str, float]) -> None:

@@ -11,13 +11,14 @@ class Rows:
     """A pass with the random numbers and the position of one over the loader.
 
     Between start(), which tells from which row on, and finish() the batches up to row `full` are due, then that up to
-    `end`; reached() is told how far they are. `order` holds the row numbers, None for rows as they lie.
+    `end`; reached() is told how far they are. `order` holds the row numbers, None for rows as they lie; `positions` those
+    of the whole data set in its own order.
     """
 
     def __init__(self, loader, dataset, positions):
         self._loader = loader
         self._dataset = dataset
-        self._positions = positions
+        self.positions = positions
         self.tensors = dataset.tensors
         self.size = loader.batch_size
         n = len(loader.sampler)
@@ -34,9 +35,9 @@ class Rows:
         batches = position.yielded
         order = next(position)
         position.drawn = position.yielded = batches
-        self.order = self._positions
+        self.order = self.positions
         if not isinstance(order, range):
-            self.order = order if self._positions is None else self._positions[order]
+            self.order = order if self.positions is None else self.positions[order]
         return min(batches * self.size, self.end)
 
     def reached(self, row):
