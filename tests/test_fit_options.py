@@ -172,27 +172,25 @@ def test_accumulate_has_the_bits_of_its_uncompiled_self_at_any_number_of_threads
             np.testing.assert_array_equal(a, b)
 
 
-def test_hooks_at_gradients_and_steps():
-    for compile in CAPTURED:
-        seen, model = [], _model()
+@pytest.mark.parametrize("compile", CAPTURED)
+def test_hooks_at_gradients_and_steps(compile):
+    seen, model = [], _model()
 
-        def halve(run):
-            for p in run.model.parameters():
-                p.grad.mul_(0.5)
+    def halve(run):
+        for p in run.model.parameters():
+            p.grad.mul_(0.5)
 
-        def note(run):
-            seen.append((run.epoch, run.step, run.loss))
+    def note(run):
+        seen.append((run.epoch, run.step, run.loss))
 
-        history = _fit(
-            model, _classes(), batch_size=16, compile=compile,
-            callbacks=[callbacks.LambdaCallback(on_gradients=halve, on_step=note)],
-        )  # fmt: skip
-        other = _model()
-        _fit(other, _classes(), batch_size=16, lr=0.05)
-        _assert_close(_weights(model), _weights(other), 1e-6)
-        assert [entry[:2] for entry in seen] == [(1 + i // 4, i + 1) for i in range(8)]
-        sizes = np.array([16, 16, 16, 12])
-        assert history["loss"][0] == pytest.approx(np.dot([s[2] for s in seen[:4]], sizes) / 60)
+    hooks = callbacks.LambdaCallback(on_gradients=halve, on_step=note)
+    history = _fit(model, _classes(), batch_size=16, compile=compile, callbacks=[hooks])
+    other = _model()
+    _fit(other, _classes(), batch_size=16, lr=0.05)
+    _assert_close(_weights(model), _weights(other), 1e-6)
+    assert [entry[:2] for entry in seen] == [(1 + i // 4, i + 1) for i in range(8)]
+    sizes = np.array([16, 16, 16, 12])
+    assert history["loss"][0] == pytest.approx(np.dot([s[2] for s in seen[:4]], sizes) / 60)
 
 
 def test_hooks_come_in_order_and_know_where_they_are():
@@ -209,24 +207,20 @@ def test_hooks_come_in_order_and_know_where_they_are():
 
 @pytest.mark.parametrize("compile", CAPTURED)
 def test_stop_at_a_step_and_at_an_epoch(compile):
-    def stop(run):
-        if run.step == 6:
-            run.stop("enough")
+    def stopping(hook, **where):
+        def stop(run):
+            if all(getattr(run, name) == value for name, value in where.items()):
+                run.stop("enough")
 
-    validation = _classes(20)
-    for accumulate, steps in ((1, [8, 6]), (2, [4, 4])):
-        history = _fit(
-            _model(), _classes(), batch_size=8, epochs=9, compile=compile, accumulate=accumulate,
-            callbacks=[callbacks.LambdaCallback(on_step=lambda run: run.step == sum(steps) and run.stop("enough"))],
-            validation=validation,
-        )  # fmt: skip
+        return {"callbacks": [callbacks.LambdaCallback(**{hook: stop})], "epochs": 9, "compile": compile}
+
+    for accumulate, steps in ((1, [8, 6]), (2, [4, 2])):
+        options = stopping("on_step", step=sum(steps))
+        history = _fit(_model(), _classes(), batch_size=8, accumulate=accumulate, validation=_classes(20), **options)
         assert history["steps"] == steps and history.stopped == "enough" and not history.interrupted
         assert math.isnan(history["val_loss"][-1])
-    history = _fit(
-        _model(), _classes(), epochs=9, callbacks=[callbacks.LambdaCallback(
-            on_epoch_end=lambda run: run.epoch == 3 and run.stop("three are enough"))],
-    )  # fmt: skip
-    assert len(history) == 3 and history.stopped == "three are enough"
+    history = _fit(_model(), _classes(), **stopping("on_epoch_end", epoch=3))
+    assert len(history) == 3 and history.stopped == "enough"
 
 
 @pytest.mark.parametrize("compile", CAPTURED)

@@ -114,17 +114,13 @@ def class_weights(given, targets: _core.Tensor | None, dtype) -> _core.Tensor | 
     classes = None if targets is None or targets.numel() == 0 else int(targets.max()) + 1
     if isinstance(given, str):
         if given != "balanced":
-            raise ValueError(
-                f'class_weight must be "balanced", {{class: weight}} or one weight per class, not {given!r}'
-            )
+            raise ValueError(f'class_weight must be "balanced", {{class: weight}} or a weight per class, not {given!r}')
         if classes is None:
             raise ValueError('class_weight="balanced" counts targets in memory; for other data pass {class: weight}')
         counts = np.bincount(targets.long().numpy().reshape(-1), minlength=classes)
         values = counts.sum() / (np.count_nonzero(counts) * np.maximum(counts, 1))
     elif isinstance(given, Mapping):
-        if not given or any(
-            isinstance(key, bool) or not isinstance(key, (int, np.integer)) or key < 0 for key in given
-        ):
+        if not given or not all(isinstance(key, (int, np.integer)) and key >= 0 for key in given):
             raise ValueError(f"class_weight must map class indices from 0 on to weights, got the keys {list(given)}")
         values = np.ones(max(classes or 0, max(given) + 1))
         values[list(given)] = list(given.values())

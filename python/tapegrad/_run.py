@@ -99,9 +99,8 @@ class Run:
         if names != saved:
             raise ValueError(f"the run that was saved had the callbacks {saved}, this one has {names}")
         if list(state["history"]) != self.history.names:
-            raise ValueError(
-                f"the run that was saved recorded {', '.join(state['history'])}, this one {', '.join(self.history.names)}"
-            )
+            saved, here = ", ".join(state["history"]), ", ".join(self.history.names)
+            raise ValueError(f"the run that was saved recorded {saved}; this one would record {here}")
         loader = isinstance(self._batches, DataLoader)
         if loader != (state["loader"] is not None):
             raise ValueError("one of the runs has a DataLoader or rows in memory for train, the other has not")

@@ -65,7 +65,8 @@ class Training:
             run.history.interrupted = True
             self._record_cut()
         except FloatingPointError as error:
-            if not any([callback.on_divergence(run) for callback in run.callbacks]):
+            handled = [callback.on_divergence(run) for callback in run.callbacks]
+            if not any(handled):
                 error.history = run.history
                 raise
             run.ended = run.ended or str(error)

@@ -142,9 +142,11 @@ def predict(model, data, *, batch_size: int = _EVALUATED):
     """The outputs of `model` for `data`, in eval() mode without gradients, joined along the first axis.
 
     data: inputs as a tensor or an array (which is converted to the dtype of the model's parameters); or a Dataset, a
-        DataLoader or another iterable of batches, of which only the inputs are used. batch_size: for what is not batches
-        yet. Returns what the model returns for one batch, a NumPy array for each tensor where `data` is an array. Every
-        module gets its own mode back.
+        DataLoader or another iterable of batches, of which only the inputs are used. batch_size: for what is not
+        batches yet.
+
+    Returns what the model returns for one batch, a NumPy array for each tensor where `data` is an array. Every module
+    gets its own mode back.
     """
     _check_model(model)
     array = not isinstance(data, _core.Tensor) and hasattr(data, "shape")

@@ -6,14 +6,14 @@ from __future__ import annotations
 class Callback:
     """Called by fit() as training goes on; a subclass defines the hooks it needs.
 
-    Every hook gets the run: `run.model`, `run.optimizer`, `run.history`, `run.epochs`; `run.epoch` (the current one, from
-    1), `run.step` (optimizer steps so far over all epochs), `run.loss` (of the newest step, in `on_step`);
+    Every hook gets the run: `run.model`, `run.optimizer`, `run.history`, `run.epochs`; `run.epoch` (the current one,
+    from 1), `run.step` (optimizer steps so far over all epochs), `run.loss` (of the newest step, in `on_step`);
     `run.stop(reason)` ends training and `run.save(path)` writes the whole training state, for `fit(resume=path)`;
     `run.resumed` tells that it goes on from such a file.
 
-    recapture: whether the hooks between epochs may change what model, loss or metrics read from Python, so that the step
-    has to be captured anew; False saves some milliseconds an epoch. runs_last: whether the hooks come after those of
-    the other callbacks, whose state they save.
+    recapture: whether the hooks between epochs may change what model, loss or metrics read from Python, so that the
+    step has to be captured anew; False saves some milliseconds an epoch. runs_last: whether the hooks come after those
+    of the other callbacks, whose state they save.
     """
 
     recapture = True

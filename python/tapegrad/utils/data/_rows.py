@@ -11,8 +11,8 @@ class Rows:
     """A pass with the random numbers and the position of one over the loader.
 
     Between start(), which tells from which row on, and finish() the batches up to row `full` are due, then that up to
-    `end`; reached() is told how far they are. `order` holds the row numbers, None for rows as they lie; `positions` those
-    of the whole data set in its own order.
+    `end`; reached() is told how far they are. `order` holds the row numbers, None for rows as they lie; `positions`
+    those of the data set in its own order.
     """
 
     def __init__(self, loader, dataset, positions):
