@@ -1,8 +1,6 @@
-"""tapegrad.checkpoint: round trips, atomic writing, errors that name file and tensor."""
+"""tapegrad.checkpoint: tensors by name as plain safetensors files, also between tapegrad and PyTorch."""
 
-import json
 import os
-import struct
 
 import numpy as np
 import pytest
@@ -72,36 +70,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_bad_arguments(tmp_path):
     path = tmp_path / "a"
-    with pytest.raises(TypeError, match=r"got Linear; pass its state_dict\(\)"):
+    with pytest.raises(TypeError, match=r"save: the object is a Linear; save its state_dict\(\)"):
         save(nn.Linear(1, 1), path)
-    with pytest.raises(TypeError, match="'a' must be a tensor, got list"):
-        save({"a": [1.0]}, path)
-    with pytest.raises(TypeError, match="names must be strings"):
-        save({1: tg.zeros(1)}, path)
     with pytest.raises(TypeError, match="metadata must be texts"):
         save({"a": tg.zeros(1)}, path, metadata={"n": 1})
+    with pytest.raises(ValueError, match=r"'tapegrad\.structure' is tapegrad's own"):
+        save({"a": tg.zeros(1)}, path, metadata={"tapegrad.structure": ""})
     with pytest.raises(FileNotFoundError, match="nowhere"):
         save({"a": tg.zeros(1)}, tmp_path / "nowhere" / "a")
-    assert not path.exists()
-
-
-def test_loading_errors_name_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="gone"):
-        load(tmp_path / "gone")
     with pytest.raises(IsADirectoryError, match="is a folder"):
-        load(tmp_path)
-    path = tmp_path / "a.safetensors"
-    save({"a": tg.ones(100)}, path)
-    whole = path.read_bytes()
-    for damaged in (b"", b"hello", whole[:-1], whole[:50], whole + b"x", b"\xff" * 64):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"a\.safetensors: not a safetensors file, or damaged"):
-            load(path)
-
-
-@pytest.mark.parametrize("dtype", ["BF16", "F16"])
-def test_a_dtype_we_lack_names_the_tensor(tmp_path, dtype):
-    header = json.dumps({"half": {"dtype": dtype, "shape": [2], "data_offsets": [0, 4]}}).encode()
-    (tmp_path / "h").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
-    with pytest.raises(ValueError, match=rf"h: cannot read tensor 'half' of dtype {dtype}"):
-        load(tmp_path / "h")
+        save({"a": tg.zeros(1)}, tmp_path)
+    assert not path.exists()

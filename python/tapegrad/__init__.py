@@ -42,10 +42,10 @@ def __getattr__(name):
 
     if name in ("datasets", "expr", "profiler", "tables"):
         return import_module(f".{name}", __name__)
-    if name in ("save", "load"):
+    if name in ("Checkpoint", "load", "save"):
         return getattr(import_module(".checkpoint", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), "datasets", "expr", "load", "profiler", "save", "tables"])
+    return sorted([*globals(), "Checkpoint", "datasets", "expr", "load", "profiler", "save", "tables"])
