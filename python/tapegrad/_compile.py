@@ -163,7 +163,9 @@ def try_capture(function, *args):
     capture = _core._Capture(tensors, _PACKAGE, True)
     try:
         result = function(*args)
-        return result, isinstance(result, _core.Tensor) and capture.finish([result], False)[0] is not None
+        # Not in the return's tuple, whose reference to the result would count as one that outlives the call.
+        captured = isinstance(result, _core.Tensor) and capture.finish([result], False)[0] is not None
+        return result, captured
     finally:
         capture.close()
 
