@@ -151,6 +151,18 @@ def test_table_options(capsys, tmp_path):
     assert "model     1-7, 14 parameters" in out
 
 
+@pytest.mark.parametrize("name", cli.OPTIMIZERS)
+def test_every_optimizer(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["x,y", *(f"{i},{2 * i + 0.5}" for i in range(60))]))
+    base = ("train", "--data", path, "--target", "y", "--epochs", "2", "--hidden", "4", "--optimizer", name)
+    _, out, _ = run(capsys, *base)
+    assert f"{name}, lr " in out
+    _, out, _ = run(capsys, *base, "--lr", "0.125", "--weight-decay", "0.01")
+    assert f"{name}, lr 0.125 cosine, weight decay 0.01" in out
+
+
 def write_idx(path, array):
     data = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)

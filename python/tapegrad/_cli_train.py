@@ -16,7 +16,11 @@ from ._cli_data import Problem, counted, load_problem
 from ._cli_model import Architecture, predict, save_model
 from ._history import History
 from .checkpoint import write_atomically
-from .fit import fit
+from .fit import find_optimizer, fit
+
+
+# By the name of --optimizer: which of a problem's learning rates it takes; the others take their own.
+_RATES = {"sgd": "sgd_lr", **dict.fromkeys(("adam", "adamax", "adamw", "nadam", "radam"), "adam_lr")}
 
 
 def train(options) -> int:
@@ -34,11 +38,12 @@ def train(options) -> int:
     _core.manual_seed(options.seed)
     architecture = Architecture(problem.inputs, options.hidden, problem.outputs, options.activation, options.dropout)
     model = architecture.build()
+    optimizer = _optimizer(model, options)
     say(f"model     {architecture}, {sum(p.numel() for p in model.parameters())} parameters")
     say(f"training  {_settings(options)}")
     folder = _run_folder(options.out)
     start = time.perf_counter()
-    history = _fit(model, problem, options, say)
+    history = _fit(model, problem, optimizer, options, say)
     seconds = time.perf_counter() - start
     if history.interrupted:
         _say(f"interrupted after {seconds:.1f} s; the model as it is:")
@@ -56,7 +61,7 @@ def _fill_in(options, defaults: dict) -> None:
         if getattr(options, name) is None:
             setattr(options, name, defaults[name])
     if options.lr is None:
-        options.lr = defaults[f"{options.optimizer}_lr"]
+        options.lr = defaults.get(_RATES.get(options.optimizer))
 
 
 def _settings(options) -> str:
@@ -68,13 +73,19 @@ def _settings(options) -> str:
     return ", ".join([*parts, counted(_core.get_num_threads(), "thread")])
 
 
-def _fit(model, problem: Problem, options, say) -> History:
-    rates = {"lr": options.lr, "weight_decay": options.weight_decay}
-    if options.optimizer == "sgd":
-        optimizer = optim.SGD(model.parameters(), momentum=options.momentum, **rates)
-    else:
-        optimizer = optim.Adam(model.parameters(), **rates)
+def _optimizer(model, options) -> optim.Optimizer:
+    """The optimizer that the options name; its learning rate becomes theirs where they have none."""
+    given = {"weight_decay": options.weight_decay}
+    if options.lr is not None:
+        given["lr"] = options.lr
+    if options.momentum:
+        given["momentum"] = options.momentum
+    optimizer = find_optimizer(options.optimizer)(model.parameters(), **given)
+    options.lr = optimizer.param_groups[0]["lr"]
+    return optimizer
 
+
+def _fit(model, problem: Problem, optimizer, options, say) -> History:
     def on_epoch(history: History) -> None:
         if len(history) == 1:
             say(history.header())

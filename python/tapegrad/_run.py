@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-import numpy as np
-
 from . import _core
 from ._history import History
 from .utils.data import DataLoader
@@ -81,9 +79,9 @@ class Run:
             "step": self.step,
             "ended": self.ended,
             "history": {name: values[: self.completed] for name, values in columns},
-            "begun": _tensor(self._begun),
-            "generator": _tensor(_core.default_generator.get_state()),
-            "pass": _tensor(self.pass_begun) if within else None,
+            "begun": self._begun,
+            "generator": _core.default_generator.get_state(),
+            "pass": self.pass_begun if within else None,
             "totals": self.totals.state_dict() if within else None,
             "seconds": self.seconds if within else 0.0,
             "loader": loader and loader.state_dict(),
@@ -115,7 +113,7 @@ class Run:
         self.ended = state["ended"]
         for values in zip(*state["history"].values(), strict=True):
             self.history.append(dict(zip(self.history.names, values, strict=True)))
-        _core.default_generator.set_state(generator_state(state, "generator"))
+        _core.default_generator.set_state(state["generator"])
 
     @property
     def needs_recapture(self) -> bool:
@@ -134,11 +132,3 @@ def read_state(path: str | os.PathLike) -> dict | None:
     if found != _FORMAT or "callbacks" not in state:
         raise ValueError(f"{path}: not the state of a run of fit(), as ModelCheckpoint writes it")
     return state
-
-
-def generator_state(state: dict, name: str) -> bytes:
-    return bytes(state[name].numpy())
-
-
-def _tensor(state: bytes) -> _core.Tensor:
-    return _core.from_numpy(np.frombuffer(state, dtype=np.uint8).copy())

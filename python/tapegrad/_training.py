@@ -12,7 +12,7 @@ from . import _core, optim
 from ._fit_loop import Pass, Totals
 from ._fit_loss import BatchLoss
 from ._grad_mode import no_grad
-from ._run import Run, generator_state
+from ._run import Run
 from .utils.data import DataLoader
 
 _ADVICE = "training has diverged: try a smaller learning rate, or inputs scaled to about 1"
@@ -108,7 +108,7 @@ class Training:
             run.call("on_epoch_begin")
         else:
             totals.load_state_dict(state["totals"])
-            run.pass_begun = generator_state(state, "pass")
+            run.pass_begun = state["pass"]
             self._start -= state["seconds"]
         self._updated = totals.samples
         self._steps_before = run.step - self._steps()

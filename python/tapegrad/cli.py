@@ -18,6 +18,8 @@ _EPILOG = """examples:
   tapegrad train --data housing.csv --target median_house_value --out runs/housing
   tapegrad predict runs/housing/model.safetensors new.csv -o predictions.csv"""
 
+OPTIMIZERS = ("adadelta", "adagrad", "adam", "adamax", "adamw", "lion", "nadam", "radam", "rmsprop", "sgd")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line `argv` (default: sys.argv) and returns the exit status."""
@@ -106,7 +108,7 @@ def _add_train(commands) -> None:
     training = train.add_argument_group("training (defaults depend on the data)")
     training.add_argument("--epochs", metavar="N", type=_natural)
     training.add_argument("--batch-size", metavar="N", type=_positive_int)
-    training.add_argument("--optimizer", choices=("sgd", "adam"), default="adam")
+    training.add_argument("--optimizer", choices=OPTIMIZERS, default="adam")
     training.add_argument("--lr", metavar="RATE", type=_positive, help="learning rate of the first epoch")
     training.add_argument(
         "--schedule", choices=("cosine", "constant"), default="cosine", help="of the learning rate (default cosine)"

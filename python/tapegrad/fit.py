@@ -15,7 +15,7 @@ from ._grad_mode import no_grad
 from ._history import History
 from ._metrics import metric_makers
 from ._progress import Bar
-from ._run import Run, generator_state, read_state
+from ._run import Run, read_state
 from ._training import Training, measure, measuring
 from ._tree import flatten
 from .utils.data import TensorDataset
@@ -93,7 +93,7 @@ def fit(
         raise ValueError(f"max_seconds must be positive, got {max_seconds!r}")
     state = None if resume is None else read_state(resume)
     if state is not None:
-        _core.default_generator.set_state(generator_state(state, "begun"))
+        _core.default_generator.set_state(state["begun"])
     begun = _core.default_generator.get_state()
     loss = find_loss(loss)
     optimizer = _optimizer(optimizer, model, lr, accumulate)
@@ -212,11 +212,8 @@ def _check_model(model) -> None:
 
 def _optimizer(optimizer, model, lr: float | None, accumulate: int):
     if isinstance(optimizer, str):
-        known = {name.lower(): kind for name, kind in vars(optim).items() if _is_optimizer(kind)}
-        if optimizer.lower() not in known:
-            raise ValueError(f"unknown optimizer {optimizer!r}; known optimizers: {', '.join(known)}")
         options = {} if lr is None else {"lr": lr}
-        optimizer = known[optimizer.lower()](model.parameters(), **options)
+        optimizer = find_optimizer(optimizer)(model.parameters(), **options)
     elif not hasattr(optimizer, "step") or not hasattr(optimizer, "zero_grad"):
         raise TypeError(f"optimizer must be a name or an optimizer, got {type(optimizer).__name__}")
     elif lr is not None:
@@ -226,5 +223,10 @@ def _optimizer(optimizer, model, lr: float | None, accumulate: int):
     return optimizer
 
 
-def _is_optimizer(kind) -> bool:
-    return isinstance(kind, type) and issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer
+def find_optimizer(name: str) -> type[optim.Optimizer]:
+    """The class of tapegrad.optim that has this name, in letters of any case."""
+    kinds = (kind for kind in vars(optim).values() if isinstance(kind, type) and issubclass(kind, optim.Optimizer))
+    known = {kind.__name__.lower(): kind for kind in kinds if kind is not optim.Optimizer}
+    if name.lower() not in known:
+        raise ValueError(f"unknown optimizer {name!r}; known optimizers: {', '.join(sorted(known))}")
+    return known[name.lower()]
