@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad import nn, optim
+from tapegrad import nn
 from tapegrad.callbacks import Callback, EarlyStopping, LRScheduler, ModelCheckpoint
 from tapegrad.optim import lr_scheduler
 from tapegrad.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset

@@ -18,7 +18,6 @@ from ._history import History
 from .checkpoint import write_atomically
 from .fit import find_optimizer, fit
 
-
 # By the name of --optimizer: which of a problem's learning rates it takes; the others take their own.
 _RATES = {"sgd": "sgd_lr", **dict.fromkeys(("adam", "adamax", "adamw", "nadam", "radam"), "adam_lr")}
 
