@@ -13,11 +13,11 @@ from ._fit_data import as_tensor, batches_of, check_count, dataset_of, dtype_of,
 from ._fit_loss import BatchLoss, class_weights, find_loss
 from ._grad_mode import no_grad
 from ._history import History
-from ._metrics import metric_makers
 from ._progress import Bar
 from ._run import Run, read_state
 from ._training import Training, measure, measuring
 from ._tree import flatten
+from .metrics import metric_makers
 from .utils.data import TensorDataset
 
 _EVALUATED = 1024  # samples in a batch that is only measured, at least
