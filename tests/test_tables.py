@@ -35,6 +35,25 @@ def test_delimiter_is_found(table, delimiter):
     assert table("a:b\n1:2", delimiter=":").names == ["a", "b"]
 
 
+def test_a_file_without_header_and_with_comments(table):
+    """The layout of UCI's files: adult.test begins with a line of another kind."""
+    t = table("|1x3 Cross validator\n\n39, x, <=50K.\n| and\n50, ?, >50K.\n", names=["age", "job", "y"], comment="|")
+    assert t.columns == {"age": ["39", "50"], "job": ["x", "?"], "y": ["<=50K.", ">50K."]}
+    assert t.lines == [3, 5]
+    assert table("#,;;;;\na,b\n#1,2\n1,2\n", comment="#").columns == {"a": ["1"], "b": ["2"]}
+    assert table("1,2\n", names=("a", "b")).names == ["a", "b"]
+    for names, message in (
+        (["a"], "line 1: expected 1 fields, got 2"),
+        (["a", "a"], "^names: 2 columns are named 'a'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            table("1,2\n", names=names)
+    with pytest.raises(ValueError, match=r"t\.csv: no rows"):
+        table("#1,2\n", names=["a", "b"], comment="#")
+    with pytest.raises(ValueError, match=r"only numbers; name the columns .* by names=\[\.\.\.\]"):
+        table("1,2\n3,4\n")
+
+
 def test_a_single_column_keeps_its_blanks(table):
     assert table("a\n1\n \n3\n").columns["a"] == ["1", "", "3"]
 

@@ -7,6 +7,7 @@ import io
 import math
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,13 +44,22 @@ class Table:
         return f"{self.path}, line {self.lines[row]}, column {name!r}"
 
 
-def read_csv(path: str | os.PathLike, delimiter: str | None = None) -> Table:
-    """Reads a CSV file with a header line; quoted fields may hold delimiters and newlines.
+def read_csv(
+    path: str | os.PathLike,
+    delimiter: str | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    comment: str | None = None,
+) -> Table:
+    """Reads a CSV file; quoted fields may hold delimiters and newlines.
 
-    delimiter: one character; by default the most frequent of comma, semicolon, tab and bar in the header line.
-    Empty lines are skipped. Raises ValueError that names the file and the line (the byte offset for text that is not
-    UTF-8) when a line has too few or too many fields, the header is missing or repeats a name, there are no rows, a
-    quote is not closed, or the file holds NUL bytes.
+    delimiter: one character; by default the most frequent of comma, semicolon, tab and bar in the first line.
+    names: the columns of a file without a header line; by default the first line names them.
+    comment: lines that start with this text are skipped, as empty lines always are.
+
+    Raises ValueError that names the file and the line (the byte offset for text that is not UTF-8) when a line has too
+    few or too many fields, the header is missing or repeats a name, there are no rows, a quote is not closed, or the
+    file holds NUL bytes.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
@@ -57,11 +67,12 @@ def read_csv(path: str | os.PathLike, delimiter: str | None = None) -> Table:
     text = _decode(path, data)
     if not text.strip():
         raise ValueError(f"{path}: the file is empty")
+    comments = (comment,) if comment else ()
     if delimiter is None:
-        header = text.lstrip().splitlines()[0]
-        delimiter = max(",;\t|", key=header.count)
+        first = next((line for line in text.splitlines() if line.strip() and not line.startswith(comments)), "")
+        delimiter = max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
-    names: list[str] = []
+    headed, names = names is None, _distinct("names", names or [])
     rows: list[list[str]] = []
     lines: list[int] = []
     line = 1
@@ -69,6 +80,8 @@ def read_csv(path: str | os.PathLike, delimiter: str | None = None) -> Table:
         for fields in reader:
             if not fields or (len(fields) == 1 and len(names) != 1 and not fields[0].strip()):
                 pass  # an empty line
+            elif fields[0].startswith(comments):
+                pass
             elif not names:
                 names = _header(path, line, fields)
             elif len(fields) != len(names):
@@ -80,7 +93,7 @@ def read_csv(path: str | os.PathLike, delimiter: str | None = None) -> Table:
     except csv.Error as error:
         raise ValueError(f"{path}, line {line}: {error}") from None
     if not rows:
-        raise ValueError(f"{path}: a header but no rows")
+        raise ValueError(f"{path}: {'a header but ' if headed else ''}no rows")
     columns = {
         name: [field.strip() for field in column] for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
@@ -103,11 +116,18 @@ def _decode(path: str, data: bytes) -> str:
 def _header(path: str, line: int, fields: list[str]) -> list[str]:
     names = [name.strip() for name in fields]
     if all(_number(name) is not None for name in names):
-        raise ValueError(f"{path}, line {line}: the first line must name the columns, but it holds only numbers")
+        raise ValueError(
+            f"{path}, line {line}: the first line must name the columns, but it holds only numbers; "
+            "name the columns of a file without a header by names=[...]"
+        )
+    return _distinct(f"{path}, line {line}", names)
+
+
+def _distinct(where: str, names: Sequence[str]) -> list[str]:
     for name, count in Counter(names).items():
         if count > 1:
-            raise ValueError(f"{path}, line {line}: {count} columns are named {name!r}")
-    return names
+            raise ValueError(f"{where}: {count} columns are named {name!r}")
+    return list(names)
 
 
 def _number(text: str) -> float | None:
