@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -122,6 +123,12 @@ def test_linspace(args):
 
 
 # Attributes
+
+
+def test_constants():
+    """PyTorch's numbers by name."""
+    assert (tg.pi, tg.e, tg.inf) == (math.pi, math.e, math.inf) and math.isnan(tg.nan)
+    assert tg.zeros(3)[:, tg.newaxis].shape == (3, 1)
 
 
 def test_attributes():

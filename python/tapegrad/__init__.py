@@ -1,5 +1,10 @@
 """tapegrad: trains MLPs on a CPU. A C++ reverse-mode autodiff engine under PyTorch's names."""
 
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
 from . import _repr as _repr  # gives the tensor type its printed form, format() and copy
 from . import _ufuncs as _ufuncs  # and NumPy's functions their meaning for tensors
 from . import autograd as autograd
@@ -34,6 +39,8 @@ from .fit import History as History
 from .fit import evaluate as evaluate
 from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
 from .fit import predict as predict
+
+newaxis = None
 
 
 def __getattr__(name):
