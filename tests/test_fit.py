@@ -1,7 +1,6 @@
-"""fit(), evaluate() and History: numbers against a loop by hand, modes, Ctrl-C, divergence, bad arguments."""
+"""fit() and evaluate(): numbers against a loop by hand, modes, Ctrl-C, divergence, bad arguments."""
 
 import io
-import json
 import math
 import subprocess
 import sys
@@ -314,33 +313,6 @@ def test_accuracy_of_class_probabilities():
         model.weight.copy_(tg.eye(3))
     target = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0, 1]], np.float32)
     assert tg.evaluate(model, (x, target), loss="mse", metrics="accuracy")["accuracy"] == pytest.approx(2 / 3)
-
-
-def test_history_text_json_and_names():
-    history = _fit(nn.Linear(3, 1), _line(8), epochs=30, validation=_line(8))
-    lines = repr(history).splitlines()
-    assert lines[0].split() == ["epoch", "loss", "val_loss", "seconds"]
-    assert len(lines) == 17 and lines[6].strip() == "..." and lines[-1].split()[0] == "30"
-    assert history.row(-1) == history.row(29)
-    data = json.loads(json.dumps(history.to_dict()))
-    assert data["loss"] == history["loss"] and len(data["steps"]) == 30
-    assert "val_loss" in history and "accuracy" not in history
-    with pytest.raises(KeyError, match="recorded: loss, val_loss"):
-        history["accuracy"]
-
-
-def test_plot(tmp_path):
-    pytest.importorskip("matplotlib")
-    history = _fit(nn.Linear(3, 1), _line(8), metrics="mae", validation=_line(8))
-    figure = history.plot(tmp_path / "h.png")
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "mae"]
-    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_plot_without_matplotlib(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match="pip install matplotlib"):
-        _fit(nn.Linear(3, 1), _line(8)).plot()
 
 
 class _Terminal(io.StringIO):

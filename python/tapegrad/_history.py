@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from html import escape
 
 
 class History:
@@ -11,7 +13,8 @@ class History:
 
     `history["loss"]` is a list with one number per epoch; `history.names` lists the names, `len(history)` the epochs.
     `interrupted` is True when Ctrl-C ended the run; the epoch it cut short is recorded over the steps that were taken,
-    with nan for its validation values.
+    with nan for its validation values. `stopped` is the reason, as text, why a run ended before its last epoch by a
+    callback or a limit; None where it did not.
     """
 
     def __init__(self, names: list[str]):
@@ -47,21 +50,48 @@ class History:
 
     def row(self, index: int) -> str:
         """The table's line for epoch `index` (from 0, negative from the end)."""
-        index = range(len(self))[index]
-        cells = (f"{_text(name, self._columns[name][index]):>{_width(name)}}" for name in self._shown())
-        return " ".join([f"{index + 1:>5}", *cells])
+        epoch, *cells = self._cells(range(len(self))[index])
+        return " ".join([f"{epoch:>5}", *(f"{c:>{_width(n)}}" for n, c in zip(self._shown(), cells, strict=True))])
+
+    def state_dict(self) -> dict:
+        """The whole history as plain values."""
+        return {"epochs": self.to_dict(), "interrupted": self.interrupted, "stopped": self.stopped}
+
+    def load_state_dict(self, state: Mapping) -> None:
+        """Takes over a state_dict(). Raises ValueError where that has recorded other names than this history does."""
+        if list(state["epochs"]) != self.names:
+            raise ValueError(
+                f"the history to load has recorded {', '.join(state['epochs'])}, but this one records "
+                f"{', '.join(self.names)}; use the same metrics and validation"
+            )
+        self._columns = {name: list(column) for name, column in state["epochs"].items()}
+        self.interrupted, self.stopped = state["interrupted"], state["stopped"]
 
     def _shown(self) -> list[str]:
         return [name for name in self.names if name != "steps"]
 
-    def __repr__(self) -> str:
+    def _cells(self, index: int) -> list[str]:
+        return [str(index + 1), *(_text(name, self._columns[name][index]) for name in self._shown())]
+
+    def _rows(self) -> list[int | None]:
+        """The epochs that the table shows; None stands for those left out of a long run."""
         count = len(self)
-        rows = list(range(count)) if count <= 20 else [*range(5), -1, *range(count - 10, count)]
-        lines = [self.header()]
-        lines += ["  ..." if index < 0 else self.row(index) for index in rows]
-        if self.interrupted:
-            lines.append("interrupted")
-        return "\n".join(lines)
+        return list(range(count)) if count <= 20 else [*range(5), None, *range(count - 10, count)]
+
+    def _ending(self) -> list[str]:
+        """What the table says below the epochs."""
+        return ["interrupted"] * self.interrupted + ([] if self.stopped is None else [f"stopped: {self.stopped}"])
+
+    def __repr__(self) -> str:
+        rows = ["  ..." if index is None else self.row(index) for index in self._rows()]
+        return "\n".join([self.header(), *rows, *self._ending()])
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
+        names = ["epoch", *self._shown()]
+        rows = [["..."] * len(names) if index is None else self._cells(index) for index in self._rows()]
+        lines = ["<table>", _html_row("th", names), *(_html_row("td", cells) for cells in rows), "</table>"]
+        return "\n".join([*lines, *(f"<p>{escape(line)}</p>" for line in self._ending())])
 
     def plot(self, path: str | os.PathLike | None = None):
         """Draws the loss and each metric over the epochs, training and validation together, and returns the figure.
@@ -96,6 +126,10 @@ class History:
 
 def _width(name: str) -> int:
     return max(len(name), 9)
+
+
+def _html_row(tag: str, cells: list[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _text(name: str, value: float) -> str:
