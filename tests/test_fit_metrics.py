@@ -1,6 +1,7 @@
 """Metrics in fit() and evaluate(): whole epochs that stay captured, names, dictionaries, metrics of one's own."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -97,8 +98,46 @@ def test_a_metric_of_ones_own():
     output, target = (a.astype(np.float32) for a in REAL)
     got = tg.evaluate(nn.Identity(), (output, target), loss="mse", metrics=_Bias(), batch_size=9)
     assert got["bias"] == pytest.approx((output - target).mean(), abs=1e-6)
+
+
+def _linear():
+    tg.manual_seed(0)
+    return nn.Linear(4, 4)
+
+
+class _Worst(metrics.Metric):
+    """Reads values, which cannot be captured."""
+
+    name = "worst"
+
+    def reset(self):
+        self.state = 0.0
+
+    def measure(self, output, target):
+        return max((output - target).abs().max().item(), 0.0)
+
+    def add(self, values, n):
+        self.state = max(self.state, *values)
+
+    def value(self):
+        return self.state
+
+
+def test_a_metric_that_cannot_be_captured_leaves_the_step_captured():
+    output, target = (a.astype(np.float32) for a in REAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [
+            tg.fit(_linear(), (output, target), loss="mse", optimizer="sgd", epochs=3,
+                   batch_size=9, metrics=_Worst(), progress=False, compile=compile)["worst"]
+            for compile in (False, "auto", True)
+        ]  # fmt: skip
+    assert found[0] == found[1] == found[2]
+
+
+def test_metric_without_measure():
     with pytest.raises(NotImplementedError, match="Metric has no measure"):
-        metrics.Metric().update(output, target)
+        metrics.Metric().update(*REAL)
 
 
 @pytest.mark.parametrize(

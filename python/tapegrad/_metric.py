@@ -25,7 +25,7 @@ class Metric:
     """
 
     name = "metric"
-    capturable: bool | None = True  # whether measure() can be captured; None: not known yet
+    capturable: bool | None = None  # whether measure() can be captured; None: the first batch will tell
 
     def __init__(self):
         self.reset()
@@ -70,8 +70,6 @@ class Metric:
 
 class Mean(Metric):
     """Mean of `function(output, target)` over batches, weighted by the number of samples in each."""
-
-    capturable = None
 
     def __init__(self, function):
         super().__init__()

@@ -61,6 +61,7 @@ class Accuracy(Metric):
     """
 
     name = "accuracy"
+    capturable = True
 
     def measure(self, output, target):
         return sum_and_count(self._hits(*_by_sample(self.name, output, target)))
@@ -92,6 +93,8 @@ class TopKAccuracy(Accuracy):
 
 class _OfClasses(Metric):
     """A ratio of counts for each class, averaged."""
+
+    capturable = True
 
     def __init__(self, average: str = "macro", pos_label: int = 1):
         if average not in ("macro", "micro", "weighted", "binary"):
@@ -171,6 +174,7 @@ class AUC(Metric):
     """
 
     name = "auc"
+    capturable = True
 
     def reset(self) -> None:
         self._batches = []
@@ -228,6 +232,8 @@ def _area(scores: np.ndarray, positive: np.ndarray) -> float:
 
 class _Errors(Metric):
     """What depends on errors between output and target, which must have one shape; computed in float64."""
+
+    capturable = True
 
     def measure(self, output, target):
         if output.shape != target.shape:
