@@ -55,7 +55,7 @@ class Run:
         self.optimizer = optim.SGD(self.model.parameters(), lr=1.0)
         self.history = tg.History([*names, "seconds", "steps"])
         self.epochs, self.epoch, self.step = 100, 0, 0
-        self.stopped = None
+        self.stopped, self.resumed = None, False
 
     def stop(self, reason):
         self.stopped = reason
@@ -67,6 +67,15 @@ class Run:
         with tg.no_grad():
             self.model.weight.fill_(value)
             self.model.count.fill_(10 * value)
+
+    def resume(self, callback, name, values, state):
+        """Brings itself and the callback to where a run was that has had these values."""
+        self.resumed = True
+        callback.on_fit_begin(self)
+        callback.load_state_dict(state)
+        for value in values:
+            self.history.append({name: value, "steps": 5})
+        self.epoch, self.step = len(values), 5 * len(values)
 
     def epochs_of(self, callback, name, values):
         """Goes on until the callback stops it; returns the number of the last epoch."""

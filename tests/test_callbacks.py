@@ -47,7 +47,10 @@ def test_early_stopping_is_the_rule_of_its_documentation():
         assert (callback.best, callback.best_epoch, callback.stopped_epoch) == (best, best_epoch, stopped)
         assert (run.stopped is not None) == (stopped is not None)
         callback.on_fit_end(run)
-        assert run.model.weight.item() == (best_epoch or last) and run.model.count.item() == 10 * run.model.weight.item()
+        assert (
+            run.model.weight.item() == (best_epoch or last)
+        assert run.model.count.item() == 10 * run.model.weight.item()
+        )
 
 
 def test_early_stopping_says_why():
@@ -85,27 +88,20 @@ def test_an_early_stopping_goes_on_from_its_state():
         half, callback = EarlyStopping(patience=3), EarlyStopping(patience=3)
         whole.epochs_of(callback, "val_loss", values)
         first.epochs_of(half, "val_loss", values[:cut])
-        state = {**half.state_dict()}
         resumed, again = Run(), EarlyStopping(patience=3)
-        for i in range(cut):
-            resumed.history.append({"val_loss": values[i]})
-        resumed.epoch, resumed.step = first.epoch, first.step
-        again.load_state_dict(state)
-        again.on_fit_begin(resumed)
+        resumed.resume(again, "val_loss", values[:cut], half.state_dict())
         resumed.epochs_of(again, "val_loss", values[cut:])
         again.on_fit_end(resumed)
         assert resumed.epoch == whole.epoch == 5 and resumed.stopped == whole.stopped
         assert resumed.model.weight.item() == 2 and again.best == callback.best
+        assert again.stopped_epoch == callback.stopped_epoch == 5
 
 
-def test_a_stopped_run_stays_stopped_unless_there_is_more_patience():
-    run, callback = Run(), EarlyStopping(patience=2)
-    run.epochs_of(callback, "val_loss", [1, 2, 3])
-    for patience, stopped in ((2, 3), (4, None)):
-        run.stopped, again = None, EarlyStopping(patience=patience)
-        again.load_state_dict(callback.state_dict())
-        again.on_fit_begin(run)
-        assert again.stopped_epoch == stopped and (run.stopped is None) == (stopped is None)
+def test_a_callback_begins_anew_in_the_next_fit():
+    callback = EarlyStopping(patience=2)
+    for first in (1, 5):
+        Run().epochs_of(callback, "val_loss", [first, 9, 9])
+        assert (callback.best, callback.best_epoch, callback.stopped_epoch) == (first, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -157,10 +153,9 @@ def test_checkpoints_keep_the_last_files(tmp_path):
     run, callback = Run(), ModelCheckpoint(tmp_path / "e{epoch}.safetensors", keep=2)
     run.epochs_of(callback, "val_loss", [1, 2, 3])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e0.safetensors", "e2.safetensors", "e3.safetensors"]
-    again = ModelCheckpoint(tmp_path / "e{epoch}.safetensors", keep=2)
-    again.load_state_dict(callback.state_dict())
-    again.on_fit_begin(run)
-    run.epochs_of(again, "val_loss", [4])
+    resumed, again = Run(), ModelCheckpoint(tmp_path / "e{epoch}.safetensors", keep=2)
+    resumed.resume(again, "val_loss", [1, 2, 3], callback.state_dict())
+    resumed.epochs_of(again, "val_loss", [4])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e0.safetensors", "e3.safetensors", "e4.safetensors"]
 
 

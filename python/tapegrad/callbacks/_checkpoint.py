@@ -29,7 +29,8 @@ class ModelCheckpoint(Callback):
     the beginning, for names that the run does not record; OSError where a file cannot be written.
     """
 
-    last = True
+    recapture = False
+    runs_last = True
 
     def __init__(
         self,
@@ -79,8 +80,7 @@ class ModelCheckpoint(Callback):
             raise ValueError(f"path {self.path!r} has unknown fields {unknown}; known: {', '.join(known)}")
         if self.monitor is not None:
             self.monitor.check(run)
-        if run.step == 0:
-            self._reset()
+        self._reset()
         self._saved_at = time.monotonic()
 
     def _after_epoch(self, run) -> None:

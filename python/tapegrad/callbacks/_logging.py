@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class CSVLogger(Callback):
     Raises ValueError, before the first epoch, where `append` finds other columns.
     """
 
+    recapture = False
+
     def __init__(self, path: str | os.PathLike, append: bool = False, delimiter: str = ","):
         self.path = Path(path)
         self.append = append
@@ -31,7 +34,7 @@ class CSVLogger(Callback):
         self._header = ["epoch", *run.history.names]
         self._written = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if run.step == 0:
+        if not run.resumed:  # else load_state_dict() comes next
             self._start = self._end_of_others() if self.append and self.path.exists() else 0
             self._write(run)
 
@@ -71,13 +74,15 @@ class CSVLogger(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes the history for TensorBoard: `tensorboard --logdir FOLDER` shows it while training goes on.
+    """Writes the history for TensorBoard: `tensorboard --logdir FOLDER` shows it, a second later at most.
 
     folder: of the event files; one for each run. Scalars per epoch: "loss/train" and "loss/validation", and so on for
     each metric; "learning_rate" (of each group where there are several); "seconds" and "steps". histograms: also the
     values of each parameter. A resumed run replaces the epochs that it trains again.
     Raises ImportError, when made, unless tensorboardX is installed.
     """
+
+    recapture = False
 
     def __init__(self, folder: str | os.PathLike, histograms: bool = False):
         try:
@@ -89,12 +94,15 @@ class TensorBoard(Callback):
         self._new_writer = SummaryWriter
 
     def on_fit_begin(self, run) -> None:
-        done = len(run.history)
-        self._writer = self._new_writer(str(self.folder), purge_step=done + 1 if done else None)
+        self._writer = None
 
     def on_epoch_end(self, run) -> None:
+        if self._writer is None:  # by now it is known where a resumed run goes on
+            purge = run.epoch if run.resumed else None
+            self._writer = self._new_writer(str(self.folder), purge_step=purge, flush_secs=1)
         for name in run.history.names:
-            self._writer.add_scalar(_tag(name, run.history), run.history[name][-1], run.epoch)
+            if not math.isnan(run.history[name][-1]):
+                self._writer.add_scalar(_tag(name), run.history[name][-1], run.epoch)
         groups = run.optimizer.param_groups
         for i, group in enumerate(groups):
             tag = "learning_rate" if len(groups) == 1 else f"learning_rate/group_{i}"
@@ -105,13 +113,13 @@ class TensorBoard(Callback):
                 values = values[np.isfinite(values)]
                 if values.size:
                     self._writer.add_histogram(f"parameters/{name}", values, run.epoch)
-        self._writer.flush()
 
     def on_fit_end(self, run) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
-def _tag(name: str, history) -> str:
+def _tag(name: str) -> str:
     if name in ("seconds", "steps"):
         return name
     return f"{name.removeprefix('val_')}/validation" if name.startswith("val_") else f"{name}/train"

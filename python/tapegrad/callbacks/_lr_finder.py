@@ -35,6 +35,8 @@ class LRFinder(Callback):
     Source: Smith, arXiv:1506.01186, section 3.3; the suggestion is fastai's "valley".
     """
 
+    recapture = False
+
     def __init__(
         self,
         low: float = 1e-7,
@@ -58,6 +60,8 @@ class LRFinder(Callback):
         self.losses: list[float] = []
 
     def on_fit_begin(self, run) -> None:
+        if run.resumed:
+            raise ValueError("LRFinder tries rates from where the model stands, and undoes it: leave resume out")
         if any(isinstance(parameter, UninitializedParameter) for parameter in run.model.parameters()):
             raise ValueError("LRFinder: the model has lazy layers without weights yet; run it on a batch first")
         self.lrs, self.losses = [], []

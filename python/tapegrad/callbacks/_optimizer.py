@@ -24,6 +24,8 @@ class LRScheduler(Callback):
     recorded, and ReduceLROnPlateau where it has the other mode than the monitor (such as "min" for accuracy).
     """
 
+    recapture = False
+
     def __init__(
         self,
         scheduler: lr_scheduler.LRScheduler | Callable[[Optimizer], lr_scheduler.LRScheduler],
@@ -40,19 +42,11 @@ class LRScheduler(Callback):
         self.every = every
         self.monitor = monitor
         self._make = None if made else scheduler
-        self._loaded = None
         setattr(self, f"on_{'epoch_end' if every == 'epoch' else 'step'}", self._step)
 
     def on_fit_begin(self, run) -> None:
         if self._make is not None:
-            groups = [dict(group) for group in run.optimizer.param_groups]
             self.scheduler = self._make(run.optimizer)
-            if self._loaded is not None:  # the groups have been loaded, too: they stay as they are
-                for group, loaded in zip(run.optimizer.param_groups, groups, strict=True):
-                    group.update(loaded)
-        if self._loaded is not None:
-            self.scheduler.load_state_dict(self._loaded)
-            self._loaded = None
         if self.scheduler.optimizer is not run.optimizer:
             raise ValueError(
                 "the scheduler belongs to another optimizer than this run's: pass that optimizer to fit, or a function "
@@ -80,10 +74,10 @@ class LRScheduler(Callback):
             self.scheduler.step()
 
     def state_dict(self) -> dict:
-        return {"scheduler": self.scheduler.state_dict()}
+        return self.scheduler.state_dict()
 
     def load_state_dict(self, state: dict) -> None:
-        self._loaded = state["scheduler"]
+        self.scheduler.load_state_dict(state)
 
 
 class GradientClipping(Callback):
@@ -95,6 +89,8 @@ class GradientClipping(Callback):
 
     Source: Pascanu, Mikolov and Bengio, arXiv:1211.5063, algorithm 1.
     """
+
+    recapture = False
 
     def __init__(self, max_norm: float | None = None, value: float | None = None, norm_type: float = 2.0):
         if (max_norm is None) == (value is None):

@@ -6,6 +6,8 @@ from ._base import Callback
 from ._monitor import Monitor
 from ._weights import copied, put_back
 
+_STATE = ("best", "best_epoch", "stopped_epoch", "_waited", "_weights")
+
 
 class EarlyStopping(Callback):
     """Ends training once `monitor` has not improved for `patience` epochs; the model then has its best weights.
@@ -19,11 +21,13 @@ class EarlyStopping(Callback):
     start_from_epoch: so many first epochs are not looked at.
 
     `best`, `best_epoch` and `stopped_epoch` (from 1) are None until there are such. All of it, the best weights
-    included, is saved with the run, so that a resumed one stops alike; one that had been stopped stops at once, unless
-    there is more patience now. Raises ValueError when the run does not record `monitor`.
+    included, is saved with the run, so that a resumed one stops alike. Raises ValueError when the run does not record
+    `monitor`.
 
     Source: Goodfellow, Bengio and Courville, Deep Learning, 2016, algorithm 7.1.
     """
+
+    recapture = False
 
     def __init__(
         self,
@@ -50,9 +54,7 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, run) -> None:
         self.monitor.check(run)
-        if run.step == 0:
-            self._reset()
-        self._stop_if_due(run, len(run.history))
+        self._reset()
 
     def on_epoch_end(self, run) -> None:
         if run.epoch <= self.start_from_epoch:
@@ -65,12 +67,8 @@ class EarlyStopping(Callback):
                 self._weights = copied(run.model)
             if self.baseline is None or self.monitor.better(value, self.baseline):
                 self._waited = 0
-        self._stop_if_due(run, run.epoch)
-
-    def _stop_if_due(self, run, epoch: int) -> None:
-        due = self._waited >= max(self.patience, 1)
-        self.stopped_epoch = epoch if due else None
-        if due:
+        if self._waited >= max(self.patience, 1):
+            self.stopped_epoch = run.epoch
             best = "" if self.best is None else f" (best {self.best:.4g} in epoch {self.best_epoch})"
             run.stop(f"early stopping: no better {self.monitor.name} for {self._waited} epochs{best}")
 
@@ -79,9 +77,8 @@ class EarlyStopping(Callback):
             put_back(run.model, self._weights)
 
     def state_dict(self) -> dict:
-        state = {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited}
-        return state if self._weights is None else {**state, "weights": self._weights}
+        return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: dict) -> None:
-        self.best, self.best_epoch, self._waited = state["best"], state["best_epoch"], state["waited"]
-        self._weights = state.get("weights") if self.restore_best else None
+        for name in _STATE:
+            setattr(self, name, state[name])
