@@ -47,10 +47,8 @@ def test_early_stopping_is_the_rule_of_its_documentation():
         assert (callback.best, callback.best_epoch, callback.stopped_epoch) == (best, best_epoch, stopped)
         assert (run.stopped is not None) == (stopped is not None)
         callback.on_fit_end(run)
-        assert (
-            run.model.weight.item() == (best_epoch or last)
+        assert run.model.weight.item() == (best_epoch or last)
         assert run.model.count.item() == 10 * run.model.weight.item()
-        )
 
 
 def test_early_stopping_says_why():
