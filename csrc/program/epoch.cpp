@@ -91,7 +91,7 @@ bool Batches::run(Program& program, const Tensor& order, int64_t begin, int64_t 
   const bool copies = std::any_of(program.values.begin(), program.values.end(),
                                   [](const Value& v) { return v.kind == Value::Kind::Argument && v.written; });
   const auto stop = Clock::now() + std::chrono::duration<double>(seconds);
-  const int64_t most = std::min((end - begin) / size_, kMostResults);
+  const int64_t most = program.repeats() ? std::min((end - begin) / size_, kMostResults) : 1;
   const std::unique_lock held = program.lock();
   make_results(program, most);
   program.begin();

@@ -13,8 +13,8 @@ class Batches {
   Batches(std::vector<Tensor> data, int64_t size);
 
   // Runs `program` over the batches of rows [begin, end) of `order` (int64; empty: of the data as they lie), a multiple
-  // of the size, until `seconds` are spent, at least once. False where the program does not fit and nothing was run.
-  // An exception of a run ends the call; done() tells how many went well.
+  // of the size, until `seconds` are spent or the program would not fit again, at least once. False where the program
+  // does not fit and nothing was run. An exception of a run ends the call; done() tells how many went well.
   bool run(Program& program, const Tensor& order, int64_t begin, int64_t end, double seconds);
   int64_t done() const { return done_; }
   // What the last call's batches returned: for each of the program's outputs a tensor of done() or more rows.

@@ -96,6 +96,8 @@ class Program : public std::enable_shared_from_this<Program> {
   // Reads what is outside anew. False where something that the capture took for granted is different now: capture
   // again.
   bool fits(std::span<const Tensor> arguments) const;
+  // Whether a run leaves everything as the next one takes it for granted: gradients that are added up begin as none.
+  bool repeats() const;
   // Runs everything once. One call at a time; others wait.
   std::vector<Tensor> replay(std::span<const Tensor> arguments);
 

@@ -54,6 +54,13 @@ bool Program::fits(std::span<const Tensor> given) const {
   return true;
 }
 
+bool Program::repeats() const {
+  return std::all_of(gradients.begin(), gradients.end(), [](const LeafGradient& g) {
+    using After = LeafGradient::After;
+    return !g.read || !g.written || g.after == After::Same || (g.after == After::None && !g.before);
+  });
+}
+
 void Program::prepare() {
   arena_bytes = 0;
   for (Value& v : values) {

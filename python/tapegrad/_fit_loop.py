@@ -161,8 +161,8 @@ class Pass:
             raise
         finally:  # also on Ctrl-C
             if source.done:
-                losses, *measured = (values[: source.done].tolist() for values in source.results)
-                self.totals.add(losses, measured, rows.size)
+                losses, *measured = (values[: source.done].numpy() for values in source.results)
+                self.totals.add(losses.tolist(), measured, rows.size)
 
     def _source(self, rows):
         key = (rows.size, *map(id, rows.tensors))

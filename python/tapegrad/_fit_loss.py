@@ -48,7 +48,7 @@ class BatchLoss:
     the loss, and a batch's gradient has the expectation of that over all the data.
     """
 
-    def __init__(self, loss: Callable, class_weight: _core.Tensor | None = None):
+    def __init__(self, loss: Callable, class_weight: Callable | None = None):
         self.function = loss
         self.summed = getattr(loss, "reduction", "mean") == "sum"
         self._class_weight = class_weight
@@ -84,7 +84,7 @@ class BatchLoss:
                 f"class_weight needs one class index for each loss, got target {tuple(target.shape)} and losses "
                 f"{tuple(losses.shape)}"
             )
-        return self._class_weight[target.long()]
+        return self._class_weight(target.long())
 
 
 def _unreduced(loss: Callable) -> Callable:
@@ -103,8 +103,8 @@ def _unreduced(loss: Callable) -> Callable:
     return functools.partial(loss, reduction="none") if known else loss
 
 
-def class_weights(given, targets: _core.Tensor | None, dtype) -> _core.Tensor | None:
-    """The weights of the classes as a tensor (C,).
+def class_weights(given, targets: _core.Tensor | None, dtype) -> Callable | None:
+    """The function from class indices to the weights of these classes.
 
     given: {class: weight} (others get 1), a sequence of C weights, "balanced" for n / (C * count), or None.
     targets: the training targets where they are in memory.
@@ -122,12 +122,15 @@ def class_weights(given, targets: _core.Tensor | None, dtype) -> _core.Tensor | 
     elif isinstance(given, Mapping):
         if not given or not all(isinstance(key, (int, np.integer)) and key >= 0 for key in given):
             raise ValueError(f"class_weight must map class indices from 0 on to weights, got the keys {list(given)}")
-        values = np.ones(max(classes or 0, max(given) + 1))
+        values = np.ones(max(given) + 2)  # the last one is for all classes from there on
         values[list(given)] = list(given.values())
     else:
         values = np.asarray(given.detach().numpy() if isinstance(given, _core.Tensor) else given, dtype=np.float64)
     if values.ndim != 1 or not np.isfinite(values).all() or (values < 0).any():
         raise ValueError(f"class_weight must be one finite weight of at least 0 per class, got {given!r}")
+    table = _core.tensor(values.tolist(), dtype=dtype)
+    if isinstance(given, Mapping):
+        return lambda classes: table[classes.clamp(max=len(table) - 1)]
     if classes is not None and len(values) < classes:
         raise ValueError(f"class_weight has {len(values)} weights, but the targets have {classes} classes")
-    return _core.tensor(values.tolist(), dtype=dtype)
+    return lambda classes: table[classes]

@@ -38,6 +38,7 @@ class Run:
         self.completed = 0  # epochs
         self.pass_begun = None  # that state when the current epoch began
         self.totals = None  # of the current epoch
+        self.drawn = False  # whether its batches are at their end
         self.seconds = 0.0  # spent on it so far
         self.ended = None  # why: the reason given to stop()
 
@@ -83,8 +84,9 @@ class Run:
             "generator": _core.default_generator.get_state(),
             "pass": self.pass_begun if within else None,
             "totals": self.totals.state_dict() if within else None,
+            "drawn": self.drawn,
             "seconds": self.seconds if within else 0.0,
-            "loader": loader and loader.state_dict(),
+            "loader": None if loader is None else loader.state_dict(),
             "callbacks": [{"type": type(c).__name__, "state": c.state_dict()} for c in self.callbacks],
             "optimizer": self.optimizer.state_dict(),
             "model": self.model.state_dict(),

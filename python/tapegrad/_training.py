@@ -110,21 +110,23 @@ class Training:
             totals.load_state_dict(state["totals"])
             run.pass_begun = state["pass"]
             self._start -= state["seconds"]
+        run.drawn = state is not None and state["drawn"]
         self._updated = totals.samples
         self._steps_before = run.step - self._steps()
 
     def _train_batches(self, resumed: bool) -> None:
-        totals = self._totals
-        batches = self._batches
+        run, totals, batches = self.run, self._totals, self._batches
         if resumed and not isinstance(batches, DataLoader):  # a DataLoader knows where it was
-            batches = _rest(batches, totals.batches, self.run.pass_begun)
+            batches = _rest(batches, totals.batches, run.pass_begun)
         try:
-            self._training.run(batches, self._after)
+            if not run.drawn:
+                self._training.run(batches, self._after)
         except _core._NotFinite as error:
             raise FloatingPointError(self._divergence(error.args[0])) from None
+        run.drawn = True
         if totals.samples == 0:
             raise ValueError("train gave no samples; is the data set smaller than a batch, with drop_last=True?")
-        if totals.batches % self._accumulate:
+        if self._accumulate > 1 and self._updated < totals.samples:
             self._after()
 
     def _steps(self) -> int:
