@@ -1,4 +1,4 @@
-"""tapegrad.checkpoint: tensors by name as plain safetensors files, also between tapegrad and PyTorch."""
+"""tapegrad.checkpoint: tensors by name as plain safetensors files, and Checkpoint: a run that goes on bit for bit."""
 
 import os
 
@@ -8,6 +8,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import nn
 from tapegrad.checkpoint import load, load_metadata, save
+from tapegrad.utils.data import DataLoader, TensorDataset
 
 
 def test_round_trip_of_every_dtype_and_odd_layouts(tmp_path):
@@ -81,3 +82,224 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"):
         save({"a": tg.zeros(1)}, tmp_path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_weights_of_pytorch_load_by_name(tmp_path, dtype):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    layers = torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)
+    theirs = torch.nn.Sequential(*layers).to(getattr(torch, dtype))
+    save_file(theirs.state_dict(), tmp_path / "pytorch.safetensors")
+    ours = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    loaded = load(tmp_path / "pytorch.safetensors")
+    ours.load_state_dict(loaded)
+    x = np.random.RandomState(0).randn(5, 3).astype(np.float32)
+    expected = theirs.to(torch.float32)(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(ours(tg.tensor(x)).detach().numpy(), expected, rtol=1e-6, atol=1e-6)
+    for name, value in theirs.state_dict().items():
+        assert str(loaded[name].dtype) == ("tapegrad.float64" if dtype == "float64" else "tapegrad.float32")
+        assert loaded[name].tolist() == value.tolist()
+
+
+def test_our_files_load_in_pytorch(tmp_path):
+    pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    model = nn.Linear(3, 2)
+    save(model.state_dict(), tmp_path / "plain")
+    save({"model": model.state_dict(), "epoch": 3}, tmp_path / "nested")
+    for path, prefix in (("plain", ""), ("nested", "model.")):
+        theirs = load_file(tmp_path / path)
+        assert {name: value.tolist() for name, value in theirs.items()} == {
+            prefix + name: value.tolist() for name, value in model.state_dict().items()
+        }
+
+
+def test_all_half_precision_numbers_are_widened_exactly(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    bits = torch.arange(2**16, dtype=torch.int32).to(torch.uint16)
+    halves = {
+        "f16": bits.clone().view(torch.float16),
+        "bf16": bits.view(torch.bfloat16).reshape(4, -1),
+        "pad": torch.ones(3),
+    }
+    save_file(halves, tmp_path / "a")
+    loaded = load(tmp_path / "a")
+    for name, half in halves.items():
+        assert loaded[name].dtype == tg.float32
+        np.testing.assert_array_equal(loaded[name].numpy(), half.to(torch.float32).numpy(), strict=True)
+
+
+class Run:
+    """A training loop of everything that has a state: dropout, batch norm, momenta, schedule, shuffling, an average."""
+
+    def __init__(self, optimizer, compiled):
+        tg.manual_seed(3)
+        self.model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+        if optimizer == "adam":
+            self.optimizer = tg.optim.Adam(self.model.parameters(), lr=0.01, amsgrad=True)
+        else:
+            self.optimizer = tg.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
+        self.scheduler = tg.optim.lr_scheduler.StepLR(self.optimizer, 3, gamma=0.7)
+        self.average = tg.optim.swa_utils.AveragedModel(self.model)
+        self.generator = tg.Generator().manual_seed(4)
+        rng = np.random.RandomState(0)
+        data = TensorDataset(*(tg.tensor(rng.randn(26, n).astype(np.float32)) for n in (5, 1)))
+        self.loader = DataLoader(data, batch_size=4, shuffle=True, generator=self.generator)
+        self.step = tg.compile(self.plain_step) if compiled else self.plain_step
+        self.checkpoint = tg.Checkpoint(
+            model=self.model,
+            optimizer=self.optimizer,
+            scheduler=self.scheduler,
+            average=self.average,
+            loader=self.loader,
+            generator=self.generator,
+            epoch=0,
+            losses=[],
+        )
+
+    def plain_step(self, x, y):
+        self.optimizer.zero_grad()
+        loss = ((self.model(x) - y) ** 2).mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def train(self, steps):
+        """Takes up to so many steps of four epochs in all, also from the middle of one; whether there are more."""
+        for epoch in range(self.checkpoint["epoch"], 4):
+            for x, y in self.loader:
+                self.checkpoint["losses"].append(self.step(x, y).item() + tg.randn(1).item())  # leaves a normal cached
+                steps -= 1
+                if steps == 0:
+                    return
+            self.scheduler.step()
+            self.average.update_parameters(self.model)
+            self.checkpoint["epoch"] = epoch + 1
+
+    def result(self):
+        states = self.model.state_dict(), self.average.state_dict(), self.optimizer.state_dict()["state"]
+        flat = [*states[0].values(), *states[1].values(), *(v for s in states[2].values() for v in s.values())]
+        rest = self.checkpoint["losses"], self.scheduler.state_dict(), tg.rand(3).tolist()
+        return [v.numpy().tobytes() for v in flat], rest, tg.rand(2, generator=self.generator).tolist()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_run_goes_on_bit_for_bit(tmp_path, optimizer, compiled):
+    path = tmp_path / "run.ckpt"
+    whole = Run(optimizer, compiled)
+    whole.train(100)
+    expected = whole.result()
+    for steps in (1, 7, 10, 27):  # the seventh is the last of the first epoch
+        stopped = Run(optimizer, compiled)
+        stopped.train(steps)
+        stopped.checkpoint.save(path)
+        fresh = Run(optimizer, compiled)
+        tg.manual_seed(99)
+        fresh.checkpoint.load(path)
+        fresh.train(100)
+        assert fresh.result() == expected, steps
+        stopped.train(2)  # of other numbers: the step is captured by now, and what it holds is filled in again
+        tg.randn(1)
+        stopped.checkpoint.load(path)
+        stopped.train(100)
+        assert stopped.result() == expected, steps
+
+
+def test_a_checkpoint_is_a_dictionary_to_load(tmp_path):
+    model = nn.Linear(2, 2)
+    tg.Checkpoint(model=model, epoch=3, note={"who": ("me", None)}).save(tmp_path / "a")
+    saved = load(tmp_path / "a")
+    assert list(saved) == ["model", "epoch", "note", "default_generator"]
+    assert saved["note"] == {"who": ("me", None)} and saved["model"]["weight"].tolist() == model.weight.tolist()
+    assert load_metadata(tmp_path / "a") == {}
+
+
+def test_plain_values_are_read_and_set(tmp_path):
+    first = tg.Checkpoint(model=nn.Linear(1, 1), epoch=0)
+    first["epoch"] = 5
+    first["best"] = tg.tensor([1.5])
+    first.save(tmp_path / "a")
+    second = tg.Checkpoint(model=nn.Linear(1, 1), epoch=0, best=None)
+    assert second["epoch"] == 0 and second["best"] is None
+    second.load(tmp_path / "a")
+    assert second["epoch"] == 5 and second["best"].tolist() == [1.5]
+    assert "epoch" in second and "step" not in second and repr(second) == "Checkpoint(model, epoch, best)"
+    assert second["model"].weight.tolist() == first["model"].weight.tolist()
+    with pytest.raises(KeyError, match="no 'step'; it has best, epoch, model"):
+        second["step"]
+    with pytest.raises(TypeError, match="'model': a Linear is given when"):
+        second["model"] = 3
+    with pytest.raises(TypeError, match="'other': a Linear is given when"):
+        second["other"] = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="default_generator"):
+        second["default_generator"] = b""
+
+
+def test_generators_and_preprocessing_are_parts(tmp_path):
+    generator, scale = tg.Generator().manual_seed(5), tg.tables.Standardize().fit(np.arange(6.0).reshape(3, 2))
+    tg.randn(1)
+    tg.randn(1, generator=generator)
+    tg.Checkpoint(g=generator, scale=scale).save(tmp_path / "a")
+    expected = tg.randn(5).tolist(), tg.randn(5, generator=generator).tolist()
+    tg.manual_seed(1)
+    generator, scale = tg.Generator(), tg.tables.Standardize()
+    tg.Checkpoint(g=generator, scale=scale).load(tmp_path / "a")
+    assert (tg.randn(5).tolist(), tg.randn(5, generator=generator).tolist()) == expected
+    assert scale.mean.tolist() == [2.0, 3.0]
+
+
+def test_what_cannot_be_a_part(tmp_path):
+    class Half:
+        def state_dict(self):
+            return {}
+
+    with pytest.raises(TypeError, match=r"x, a Half, needs both state_dict\(\) and load_state_dict\(\)"):
+        tg.Checkpoint(x=Half())
+    with pytest.raises(ValueError, match="default_generator is always a part"):
+        tg.Checkpoint(default_generator=tg.default_generator)
+    with pytest.raises(TypeError, match="save: x is a function, which cannot be saved"):
+        tg.Checkpoint(x=lambda: 0).save(tmp_path / "a")
+
+
+def test_files_that_do_not_fit_change_nothing(tmp_path):
+    def parts(inputs, **more):
+        model = nn.Linear(inputs, 1)
+        optimizer = tg.optim.Adam(model.parameters())
+        model(tg.ones(1, inputs)).sum().backward()
+        optimizer.step()
+        return {"model": model, "optimizer": optimizer, "epoch": inputs, **more}
+
+    path = tmp_path / "run.ckpt"
+    tg.Checkpoint(**parts(2), extra=1).save(path)
+    ours = parts(2)
+    checkpoint = tg.Checkpoint(**ours, scale=tg.tables.Standardize(), left=0)
+
+    def state():
+        optimizer = [v.tolist() for s in ours["optimizer"].state_dict()["state"].values() for v in s.values()]
+        return ours["model"].weight.tolist(), optimizer, tg.default_generator.get_state(), checkpoint["epoch"]
+
+    def refused(message, error=ValueError):
+        before = state()
+        with pytest.raises(error, match=f"(?s){message}"):
+            checkpoint.load(path)
+        assert state() == before
+
+    refused(r"run\.ckpt: .*; missing in the file: left, scale; unexpected in the file: extra")
+    for other, message in (
+        ({**parts(3), "scale": 0}, r"run\.ckpt: model, a Linear, does not take its saved state: .*size mismatch"),
+        ({**parts(2), "scale": {"mean": np.ones(1)}}, "scale, a Standardize, .* no std in the state"),
+        ({**parts(2), "optimizer": {"state": {}, "param_groups": []}}, "optimizer, a Adam, .*number of param"),
+        ({**parts(2), "optimizer": 3}, "optimizer, a Adam, does not take its saved state"),
+    ):
+        tg.Checkpoint(**{"scale": 0, **other}, left=0).save(path)
+        refused(message)
+    save(ours["model"].state_dict(), path)
+    refused(r"not written by Checkpoint.save\(\); tapegrad.load\(\) reads it")
+    path.unlink()
+    refused("run.ckpt", FileNotFoundError)

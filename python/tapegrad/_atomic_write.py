@@ -27,15 +27,25 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder")
     _remove_left_behind(path.parent)
-    with _temporary_folder(path) as folder:
-        temporary = folder / path.name
-        write(temporary)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, folder.stat().st_mode & 0o666)  # safetensors makes files that only their owner may read
-        os.replace(temporary, path)
-    if os.name == "posix":  # the rename itself is on disk once its folder is
-        opened = os.open(path.parent, os.O_RDONLY)
+    try:
+        with _temporary_folder(path.parent) as folder:
+            temporary = folder / path.name
+            write(temporary)
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, folder.stat().st_mode & 0o666)  # safetensors makes files that only their owner may read
+            os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts a rename on disk."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(opened)
         finally:
@@ -43,13 +53,10 @@ def write_atomically(path: str | os.PathLike, write: Callable[[Path], object]) -
 
 
 @contextmanager
-def _temporary_folder(path: Path):
+def _temporary_folder(parent: Path):
     # A folder, since safetensors may write under a further name and rename, and would leave that file behind, too.
-    folder = path.with_name(_PREFIX + secrets.token_hex(6))
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise OSError(error.errno, f"cannot write here: {error.strerror}", str(path)) from None
+    folder = parent / (_PREFIX + secrets.token_hex(6))
+    folder.mkdir()
     try:
         with _locked(folder):
             yield folder

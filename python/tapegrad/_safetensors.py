@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import struct
 
 import numpy as np
@@ -28,7 +29,8 @@ def write(path: str | os.PathLike, arrays: dict[str, np.ndarray], metadata: dict
                 "save: names, texts and numbers outside of tensors take more than 100 MB; "
                 "keep long lists as tensors or arrays, and long texts as bytes"
             ) from None
-        raise OSError(str(error)) from None
+        code = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from None
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -113,10 +113,9 @@ class Checkpoint:
         if _GENERATOR in parts:
             raise ValueError(f"Checkpoint: {_GENERATOR} is always a part; give this one another name")
         for name, part in parts.items():
-            if hasattr(part, "state_dict") and not hasattr(part, "load_state_dict"):
-                raise TypeError(
-                    f"Checkpoint: {name}, a {type(part).__name__}, has state_dict() but no load_state_dict()"
-                )
+            if hasattr(part, "state_dict") != hasattr(part, "load_state_dict"):
+                kind = type(part).__name__
+                raise TypeError(f"Checkpoint: {name}, a {kind}, needs both state_dict() and load_state_dict()")
         self._parts = parts
 
     def __getitem__(self, name: str):
