@@ -1,6 +1,7 @@
 """tapegrad.checkpoint: tensors by name as plain safetensors files, and Checkpoint: a run that goes on bit for bit."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -188,6 +189,7 @@ class Run:
         return [v.numpy().tobytes() for v in flat], rest, tg.rand(2, generator=self.generator).tolist()
 
 
+@pytest.mark.filterwarnings("error")  # such as of a scheduler that steps first after the load
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_run_goes_on_bit_for_bit(tmp_path, optimizer, compiled):
@@ -209,6 +211,48 @@ def test_a_run_goes_on_bit_for_bit(tmp_path, optimizer, compiled):
         stopped.checkpoint.load(path)
         stopped.train(100)
         assert stopped.result() == expected, steps
+
+
+OPTIMIZERS = [
+    getattr(tg.optim, name) for name in tg.optim.__all__ if name not in ("Optimizer", "lr_scheduler", "swa_utils")
+]
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS, ids=lambda make: make.__name__)
+def test_every_optimizer_goes_on_bit_for_bit(tmp_path, make):
+    """Steps, products and moments come back with their dtypes and bits, for parameters that differ in both."""
+
+    def start():
+        tg.manual_seed(0)
+        params = [nn.Parameter(tg.randn(3, 4)), nn.Parameter(tg.randn(4, 3, dtype=tg.float64))]
+        if make is tg.optim.LBFGS:
+            params = params[:1]
+        optimizer = make(params)
+        return params, optimizer, tg.Checkpoint(params=dict(enumerate(params)), optimizer=optimizer)
+
+    def train(params, optimizer, steps):
+        def closure(step):
+            optimizer.zero_grad()
+            known = params[: 2 if step else 1]  # the second parameter joins later: it has other counts
+            loss = sum(((p @ p.T - 1) ** 2).sum().to(tg.float64) for p in known)
+            loss.backward()
+            return loss
+
+        for step in steps:
+            optimizer.step(partial(closure, step))
+
+    params, optimizer, checkpoint = start()
+    train(params, optimizer, range(3))
+    checkpoint.save(tmp_path / "a")
+    train(params, optimizer, range(3, 6))
+    expected = [p.tolist() for p in params]
+    params, optimizer, checkpoint = start()
+    checkpoint.load(tmp_path / "a")
+    with tg.no_grad():
+        for i, p in enumerate(params):
+            p.copy_(checkpoint["params"][i])
+    train(params, optimizer, range(3, 6))
+    assert [p.tolist() for p in params] == expected
 
 
 def test_a_checkpoint_is_a_dictionary_to_load(tmp_path):

@@ -224,6 +224,8 @@ def test_state_dicts_of_all_schedulers(tmp_path):
                 optimizer.step()
                 scheduler.step()
                 found.append(optimizer.param_groups[0]["lr"])
+            if hasattr(scheduler, "_get_closed_form_lr"):
+                found.append(scheduler._get_closed_form_lr())
             return found
 
         optimizer, scheduler = fresh()

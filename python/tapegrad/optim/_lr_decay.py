@@ -83,7 +83,7 @@ class MultiStepLR(LRScheduler):
         return self._scaled(self.gamma ** self.milestones[self.last_epoch])
 
     def _get_closed_form_lr(self):
-        passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
+        passed = bisect_right(sorted(Counter(self.milestones).elements()), self.last_epoch)
         return [lr * self.gamma**passed for lr in self.base_lrs]
 
 

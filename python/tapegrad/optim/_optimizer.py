@@ -147,6 +147,7 @@ class Optimizer:
             state[param] = {name: self._loaded(name, value, param, number) for name, value in entries.items()}
         _core._structure_changed()
         self.state = state
+        self._opt_called = self._opt_called or bool(state)  # the steps of the saved run count
         self._cache.clear()
         for own, loaded in zip(self.param_groups, groups, strict=True):
             own.update({name: value for name, value in loaded.items() if name != "params"})
