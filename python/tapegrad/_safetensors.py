@@ -149,15 +149,13 @@ def _entry_fault(entry) -> str | None:
         return 'expected "dtype", "shape" and "data_offsets"'
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        return f"dtype {dtype!r} is not known"
+        return f"dtype {dtype!r:.40} is not known"
     for what, numbers in (("shape", shape), ("data_offsets", offsets)):
         if not isinstance(numbers, list) or not all(type(n) is int and 0 <= n < 2**64 for n in numbers):
-            return f"{what} must be whole numbers from 0, got {numbers!r}"
+            return f"{what} must be whole numbers from 0, got {numbers!r:.60}"
     if len(offsets) != 2 or offsets[1] < offsets[0]:
-        return f"data_offsets must be where its data begins and ends, got {offsets}"
-    bits = math.prod(shape) * _BITS[dtype]
-    if bits != 8 * (offsets[1] - offsets[0]):
-        return (
-            f"shape {shape} of {dtype} takes {bits / 8:g} bytes, data_offsets {offsets} give {offsets[1] - offsets[0]}"
-        )
+        return f"data_offsets must be where its data begins and ends, got {offsets!r:.60}"
+    bits, given = math.prod(shape) * _BITS[dtype], offsets[1] - offsets[0]
+    if bits != 8 * given:
+        return f"shape {shape!r:.60} of {dtype} takes {bits // 8} bytes, data_offsets {offsets} give {given}"
     return None

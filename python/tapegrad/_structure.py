@@ -47,7 +47,7 @@ def _array(value, path) -> np.ndarray:
 class _Packer:
     def __init__(self):
         self.arrays = {}
-        self.names = {}  # by id of a tensor: (the tensor, which keeps the id its own, name)
+        self.names = {}  # by id: (what has its numbers in an array, kept so that the id stays its own; the array's name)
         self.open = set()  # ids of the containers around the present value
 
     def pack(self, value, path):
@@ -69,10 +69,9 @@ class _Packer:
                 return {tag: self._store(value, path)}
         if isinstance(value, (Mapping, list, tuple)):
             return self._pack_container(value, path)
-        hint = "; save its state_dict()" if hasattr(value, "state_dict") else ""
-        if hasattr(value, "get_state"):
-            hint = "; save its get_state()"
-        raise TypeError(f"save: {place(path)} is a {kind.__name__}{hint or ', which cannot be saved'}")
+        way_out = next((name for name in ("state_dict", "get_state") if hasattr(value, name)), None)
+        hint = f"; save its {way_out}()" if way_out else ", which cannot be saved"
+        raise TypeError(f"save: {place(path)} is a {kind.__name__}{hint}")
 
     def _pack_container(self, value, path):
         if id(value) in self.open:

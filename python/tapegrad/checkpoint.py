@@ -106,7 +106,8 @@ class Checkpoint:
     parts: by name, objects with state_dict() and load_state_dict() (models, optimizers, schedulers, DataLoaders,
     callbacks, Standardize, ...), Generators, and plain values, as nested as save() takes them, which
     `checkpoint[name]` reads and sets. The default generator (dropout, shuffling) is always part of it, so that a run
-    that was loaded goes on with the same bits. A DataLoader saved amid a pass goes on behind the last batch it gave.
+    that was loaded goes on with the same bits; generators of your own, such as DataLoader(generator=...), are parts of
+    their own. A DataLoader saved amid a pass goes on behind the last batch it gave.
     """
 
     def __init__(self, **parts):
