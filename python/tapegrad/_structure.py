@@ -47,7 +47,7 @@ def _array(value, path) -> np.ndarray:
 class _Packer:
     def __init__(self):
         self.arrays = {}
-        self.names = {}  # by id: (what has its numbers in an array, kept so that the id stays its own; the array's name)
+        self.names = {}  # by id of a value: (the value, kept so that the id stays its own; its array's name)
         self.open = set()  # ids of the containers around the present value
 
     def pack(self, value, path):
