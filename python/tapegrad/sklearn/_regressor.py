@@ -1,0 +1,136 @@
+"""MLPRegressor: a multi-layer perceptron for numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+
+from ._base import BaseMLP
+from ._parameters import ATTRIBUTES, DOC
+
+# Loss: (its name for fit(), what turns the net's outputs into predictions).
+_LOSSES = {
+    "squared_error": ("mse", "identity"),
+    "mse": ("mse", "identity"),
+    "absolute_error": ("l1", "identity"),
+    "l1": ("l1", "identity"),
+    "huber": ("huber", "identity"),
+    "smooth_l1": ("smooth_l1", "identity"),
+    "poisson": ("poisson_nll", "exp"),
+    "poisson_nll": ("poisson_nll", "exp"),
+    "bce_with_logits": ("bce_with_logits", "logistic"),
+}
+_OUT_ACTIVATIONS = {"identity": lambda z: z, "exp": np.exp, "logistic": lambda z: np.exp(-np.logaddexp(0, -z))}
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    __doc__ = f"""Multi-layer perceptron regressor with scikit-learn's interface, trained by tapegrad.
+
+    Targets are (n_samples,) or (n_samples, n_outputs). They are not scaled: where they are far from mean 0 and
+    variance 1, sklearn.compose.TransformedTargetRegressor with a StandardScaler speeds learning up.
+{DOC}
+    loss : str or callable, default=None
+        None, "squared_error" or "mse": mean of the squares (scikit-learn halves it, so alpha weighs half as much here);
+        "absolute_error" or "l1"; "huber"; "smooth_l1"; "poisson" or "poisson_nll", for counts, whose prediction is
+        exp(output); "bce_with_logits", for shares between 0 and 1, whose prediction is sigmoid(output). A callable
+        loss(output, target) gets two tensors (b, n_outputs) and returns a scalar, with sample_weight one loss per
+        sample; the prediction is the output.
+
+    Attributes
+    ----------{ATTRIBUTES}
+    Predictions are computed in the net's dtype and have it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from tapegrad.sklearn import MLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> MLPRegressor((50,), learning_rate_init=0.01, max_iter=500, random_state=0).fit(X, y).score(X, y) > 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        solver_options=None,
+        alpha=1e-4,
+        batch_size="auto",
+        learning_rate_init=1e-3,
+        max_iter=200,
+        loss=None,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        dropout=0.0,
+        callbacks=(),
+        dtype="float32",
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            solver=solver,
+            solver_options=solver_options,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate_init=learning_rate_init,
+            max_iter=max_iter,
+            loss=loss,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            dropout=dropout,
+            callbacks=callbacks,
+            dtype=dtype,
+        )
+
+    def partial_fit(self, X, y, sample_weight=None):
+        """One epoch over the given samples, which goes on with weights, optimizer and random numbers; returns self.
+
+        k calls with the same samples are the same as fit with max_iter=k.
+        """
+        return self._partial_fit(X, y, sample_weight, not self.__sklearn_is_fitted__())
+
+    def predict(self, X):
+        """Predictions (n_samples,), or (n_samples, n_outputs) where y had two dimensions."""
+        predicted = _OUT_ACTIVATIONS[self.out_activation_](self._forward(X))
+        return predicted[:, 0] if self.n_outputs_ == 1 else predicted
+
+    def _target(self, y, learn: bool):
+        return y.reshape(len(y), -1).astype(self.dtype)
+
+    def _outputs(self, target) -> int:
+        return target.shape[1]
+
+    def _weights(self, weight, target):
+        return weight
+
+    def _loss_and_activation(self):
+        if callable(self.loss):
+            return self.loss, "identity"
+        name = "squared_error" if self.loss is None else self.loss
+        if name not in _LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(_LOSSES)}, or a callable; got {name!r}")
+        return _LOSSES[name]
+
+    def _score_outputs(self, output, target, weight):
+        _, activation = self._loss_and_activation()
+        return r2_score(target, _OUT_ACTIVATIONS[activation](output), sample_weight=weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
