@@ -69,8 +69,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         self.dtype = dtype
 
     @abstractmethod
-    def _target(self, y: np.ndarray, first: bool) -> np.ndarray:
-        """The targets as the loss takes them; learns from y what predictions need where it is the first one."""
+    def _target(self, y: np.ndarray, learn: bool) -> np.ndarray:
+        """The targets as the loss takes them. learn: y tells what classes there are."""
 
     @abstractmethod
     def _outputs(self, target: np.ndarray) -> int:
@@ -78,7 +78,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _weights(self, weight: np.ndarray | None, target: np.ndarray) -> np.ndarray | None:
-        """The samples' weights in the loss, of those given, scaled to mean 1."""
+        """The weights that the loss gets, of sample weights of mean 1 and what else the estimator weighs by."""
 
     @abstractmethod
     def _loss_and_activation(self) -> tuple:
@@ -91,8 +91,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def fit(self, X, y, sample_weight=None):
         """Trains on X (n_samples, n_features) and y; returns self.
 
-        sample_weight: (n_samples,), >= 0; only their ratios count, and samples of weight 0 are left out. The loss of a
-        batch of b samples is sum(w_i * loss_i) / b with weights of mean 1 over all samples.
+        sample_weight: (n_samples,), >= 0. The loss of a batch of b samples is sum(w_i * loss_i) / b, with the weights
+        scaled to mean 1; samples of weight 0 are left out. Only the penalty (see alpha) knows their scale: a sample of
+        weight 2 counts as two.
         Raises ValueError for bad values or parameters, TypeError for sparse X, FloatingPointError when the loss becomes
         nan or infinite.
         """
@@ -105,8 +106,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _fit(self, X, y, sample_weight, first: bool, partial: bool = False):
         check_parameters(self)
-        X, target, weight = self._validated(X, y, sample_weight, first)
-        net = architecture(self, X.shape[1], self._outputs(target))
+        X, target, weight = self._validated(X, y, sample_weight, first, learn=first and not partial)
+        net = architecture(self, X.shape[1], self._outputs(target), X.dtype.name)
         if first:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         else:
@@ -127,23 +128,30 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             self._warn(history, rule)
         return self
 
-    def _validated(self, X, y, sample_weight, first: bool):
+    def _validated(self, X, y, sample_weight, first: bool, learn: bool):
         """X, targets and weights of the samples that count, as arrays."""
+        known = (np.float64, np.float32) if first else self._architecture.dtype
         X, y = validate_data(
-            self, X, y, reset=first, dtype=self.dtype, order="C", multi_output=True, y_numeric=is_regressor(self)
+            self,
+            X,
+            y,
+            reset=first,
+            dtype=self.dtype or known,
+            order="C",
+            multi_output=True,
+            y_numeric=is_regressor(self),
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        target = self._target(y, first)
+        target = self._target(y, learn)
+        target = target.astype(X.dtype if target.dtype.kind == "f" else np.int64)
         if sample_weight is None:
-            return X, target, self._weights(None, target)
+            return X, target, None
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         used = weight > 0
         if not used.any():
             raise ValueError("sample_weight is 0 for all samples: there is nothing to learn from")
-        if not used.all():
-            X, target, weight = X[used], target[used], weight[used]
-        return X, target, self._weights(weight / weight.mean(), target)
+        return (X, target, weight) if used.all() else (X[used], target[used], weight[used])
 
     def _check_same(self, net: Architecture) -> None:
         for name, before, now in zip(net._fields, self._architecture, net, strict=True):
@@ -175,7 +183,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         """Trains; returns history, stopping rule and optimizer."""
         X, target, weight = training
         batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), len(X))
-        optimizer = make_optimizer(self, model, batch_size)
+        mean = 1.0 if weight is None else weight.mean()
+        weight = self._weights(None if weight is None else weight / mean, target)
+        optimizer = make_optimizer(self, model, batch_size * mean)
         if not first and self._solver == self.solver:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": self._solver_state, "param_groups": groups})
@@ -189,7 +199,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         rule = StoppingRule(score, self.tol, self.n_iter_no_change, self.verbose is not False and self.verbose != "bar")
         history = fit(
             model,
-            (X, target) if weight is None else (X, target, weight.astype(self.dtype)),
+            (X, target) if weight is None else (X, target, weight.astype(X.dtype)),
             loss=loss,
             optimizer=optimizer,
             epochs=epochs,

@@ -33,8 +33,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted; for multilabel targets the numbers of the columns.
 {ATTRIBUTES}
-    Predictions are computed in the net's dtype and have it.
-
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -69,7 +67,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change=10,
         dropout=0.0,
         callbacks=(),
-        dtype="float32",
+        dtype=None,
     ):
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -167,7 +165,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"y must be of the kind and the classes fitted before, {self.classes_}; got {kind} targets"
             )
         if multilabel:
-            return y.astype(self.dtype)
+            return y.astype(np.float64)
         places = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         strange = self.classes_[places] != y
         if strange.any():

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
+import numpy as np
+
 from .. import optim
 from ._net import ACTIVATIONS, Architecture
 
@@ -31,10 +33,10 @@ DOC = f"""
         Further options of the optimizer, e.g. {{"betas": (0.9, 0.99)}}. "sgd" has momentum=0.9 and nesterov=True
         unless they say otherwise.
     alpha : float, default=1e-4
-        L2 penalty: alpha / (2 b) * sum(W^2) is added to the mean loss of a batch, with b the batch size and W the
-        weights of all layers without the biases. It is the optimizer's weight_decay = alpha / b, so the losses below
-        do not contain it. For adamw, lion and muon alpha is their decoupled weight_decay itself; rprop has none and
-        needs alpha=0.
+        L2 penalty, as scikit-learn's: alpha / (2 b) * sum(W^2) is added to the mean loss of a batch, with b the batch
+        size (times the mean of sample_weight) and W the weights of all layers without the biases. It is the
+        optimizer's weight_decay = alpha / b, so the losses below do not contain it. For adamw, lion and muon alpha is
+        their decoupled weight_decay itself; rprop has none and needs alpha=0.
     batch_size : int or "auto", default="auto"
         "auto" is min(200, n_samples).
     learning_rate_init : float, default=0.001
@@ -65,8 +67,9 @@ DOC = f"""
         Probability with which a hidden unit is zeroed while training.
     callbacks : sequence of tapegrad.callbacks.Callback, default=()
         Take part in training. clone, and so a grid search, copies them.
-    dtype : "float32" or "float64", default="float32"
-        In which the net computes.
+    dtype : "float32", "float64" or None, default=None
+        In which the net computes and predicts; float32 is about twice as fast. None: that of X, and float64 where X is
+        of neither.
 """
 
 ATTRIBUTES = """
@@ -105,7 +108,7 @@ def _number(kind: type, least: float, most: float = math.inf, *, above: bool = F
 
 
 def _flag(value):
-    return isinstance(value, bool) or type(value).__name__ == "bool_"
+    return isinstance(value, (bool, np.bool_))
 
 
 # Parameter: (is it valid, what it must be).
@@ -130,7 +133,10 @@ _RULES = {
         "an integer >= 1 or infinity",
     ),
     "callbacks": (lambda v: isinstance(v, (tuple, list)), "a sequence of callbacks"),
-    "dtype": (lambda v: isinstance(v, str) and v in ("float32", "float64"), '"float32" or "float64"'),
+    "dtype": (
+        lambda v: v is None or (isinstance(v, str) and v in ("float32", "float64")),
+        '"float32", "float64" or None',
+    ),
 }
 
 
@@ -142,7 +148,7 @@ def check_parameters(estimator) -> None:
             raise ValueError(f"{type(estimator).__name__}: {name} must be {expected}, got {value!r}")
 
 
-def architecture(estimator, features: int, outputs: int) -> Architecture:
+def architecture(estimator, features: int, outputs: int, dtype: str) -> Architecture:
     """The net that the parameters ask for. Raises ValueError where they are out of range or their lengths differ."""
     hidden = estimator.hidden_layer_sizes
     hidden = tuple(hidden) if isinstance(hidden, Iterable) else (hidden,)
@@ -156,7 +162,7 @@ def architecture(estimator, features: int, outputs: int) -> Architecture:
     dropout = _per_layer("dropout", estimator.dropout, len(hidden))
     if not all(map(_number(Real, 0.0, 1.0), dropout)):
         raise ValueError(f"dropout must be between 0 and 1, got {estimator.dropout!r}")
-    return Architecture((features, *hidden, outputs), activation, dropout, estimator.dtype)
+    return Architecture((features, *hidden, outputs), activation, dropout, dtype)
 
 
 def _per_layer(name: str, value, layers: int) -> tuple:

@@ -39,8 +39,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Attributes
     ----------{ATTRIBUTES}
-    Predictions are computed in the net's dtype and have it.
-
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -72,7 +70,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change=10,
         dropout=0.0,
         callbacks=(),
-        dtype="float32",
+        dtype=None,
     ):
         super().__init__(
             hidden_layer_sizes=hidden_layer_sizes,
@@ -106,11 +104,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X):
         """Predictions (n_samples,), or (n_samples, n_outputs) where y had two dimensions."""
-        predicted = _OUT_ACTIVATIONS[self.out_activation_](self._forward(X))
+        output = self._forward(X)
+        predicted = _OUT_ACTIVATIONS[self.out_activation_](output)
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
     def _target(self, y, learn: bool):
-        return y.reshape(len(y), -1).astype(self.dtype)
+        return y.reshape(len(y), -1).astype(np.float64)
 
     def _outputs(self, target) -> int:
         return target.shape[1]

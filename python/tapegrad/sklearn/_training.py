@@ -11,10 +11,10 @@ from ..callbacks import Callback
 from ._parameters import DECOUPLED, SOLVER_OPTIONS, SOLVERS
 
 
-def make_optimizer(estimator, model: nn.Module, batch_size: int) -> optim.Optimizer:
+def make_optimizer(estimator, model: nn.Module, samples: float) -> optim.Optimizer:
     """The optimizer that the parameters ask for: two groups, of which only the weights of Linear layers decay.
 
-    Raises ValueError where it has no weight decay but alpha is not 0, TypeError for an option it does not have.
+    samples: how many a batch counts for. Raises ValueError where it has no weight decay but alpha is not 0, TypeError for an option it does not have.
     """
     name, alpha = estimator.solver, estimator.alpha
     solver = SOLVERS[name]
@@ -31,7 +31,7 @@ def make_optimizer(estimator, model: nn.Module, batch_size: int) -> optim.Optimi
     others = [parameter for parameter in model.parameters() if id(parameter) not in decaying]
     groups = [{"params": weights}, {"params": others}]
     if "weight_decay" in known:
-        groups[0]["weight_decay"] = alpha if name in DECOUPLED else alpha / batch_size
+        groups[0]["weight_decay"] = alpha if name in DECOUPLED else alpha / samples
         groups[1]["weight_decay"] = 0.0
     elif alpha:
         raise ValueError(f"solver {name!r} has no weight decay, so alpha must be 0, got {alpha}")
