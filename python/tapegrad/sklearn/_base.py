@@ -130,17 +130,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _validated(self, X, y, sample_weight, first: bool, learn: bool):
         """X, targets and weights of the samples that count, as arrays."""
-        known = (np.float64, np.float32) if first else self._architecture.dtype
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=first,
-            dtype=self.dtype or known,
-            order="C",
-            multi_output=True,
-            y_numeric=is_regressor(self),
-        )
+        dtype = self.dtype or ((np.float64, np.float32) if first else self._architecture.dtype)
+        numeric = is_regressor(self)
+        X, y = validate_data(self, X, y, reset=first, dtype=dtype, order="C", multi_output=True, y_numeric=numeric)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         target = self._target(y, learn)

@@ -16,6 +16,7 @@ SOLVERS = {
     for name in optim.__all__
     if isinstance(getattr(optim, name), type) and name not in ("Optimizer", "LBFGS")
 }
+_DTYPES = ("float32", "float64")
 SOLVER_OPTIONS = {"sgd": {"momentum": 0.9, "nesterov": True}}  # unlike those of tapegrad.optim: scikit-learn's
 DECOUPLED = {"adamw", "lion", "muon"}  # their weight decay is no part of the gradient
 
@@ -133,10 +134,7 @@ _RULES = {
         "an integer >= 1 or infinity",
     ),
     "callbacks": (lambda v: isinstance(v, (tuple, list)), "a sequence of callbacks"),
-    "dtype": (
-        lambda v: v is None or (isinstance(v, str) and v in ("float32", "float64")),
-        '"float32", "float64" or None',
-    ),
+    "dtype": (lambda v: v is None or (isinstance(v, str) and v in _DTYPES), '"float32", "float64" or None'),
 }
 
 

@@ -14,7 +14,8 @@ from ._parameters import DECOUPLED, SOLVER_OPTIONS, SOLVERS
 def make_optimizer(estimator, model: nn.Module, samples: float) -> optim.Optimizer:
     """The optimizer that the parameters ask for: two groups, of which only the weights of Linear layers decay.
 
-    samples: how many a batch counts for. Raises ValueError where it has no weight decay but alpha is not 0, TypeError for an option it does not have.
+    samples: how many a batch counts for. Raises ValueError where the optimizer has no weight decay but alpha is not 0,
+    TypeError for an option it does not have.
     """
     name, alpha = estimator.solver, estimator.alpha
     solver = SOLVERS[name]
@@ -43,6 +44,8 @@ class StoppingRule(Callback):
 
     score: function of the model to maximize, whose best weights restore() brings back; None follows the training loss.
     """
+
+    recapture = False
 
     def __init__(self, score: Callable | None, tol: float, patience: float, verbose: bool):
         self.score = score
