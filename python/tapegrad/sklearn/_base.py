@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABCMeta, abstractmethod
 
@@ -16,7 +17,7 @@ from .. import _core
 from .._tree import tree_map
 from ..fit import fit, predict
 from ._net import Architecture, random_numbers
-from ._parameters import architecture, check_parameters
+from ._parameters import DECOUPLED, architecture, check_parameters
 from ._training import StoppingRule, make_optimizer
 
 
@@ -113,6 +114,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         else:
             self._check_same(net)
         training, validation = self._split(X, target, weight)
+        if first:  # should training fail, the estimator is not a mixture of two
+            for name in ("model_", "_solver_state"):
+                vars(self).pop(name, None)
         with random_numbers(self._seed if first else self._random_state) as generator:
             model = net.build().eval() if first else self.model_
             loss, out_activation = self._loss_and_activation()
@@ -188,17 +192,27 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             def score(model):
                 return self._score_outputs(predict(model, X_held_out), *held_out)
 
-        rule = StoppingRule(score, self.tol, self.n_iter_no_change, self.verbose is not False and self.verbose != "bar")
+        bar = self.verbose == "bar"
+        rule = StoppingRule(
+            score,
+            self.tol,
+            self.n_iter_no_change,
+            penalized=self.alpha > 0 and self.solver not in DECOUPLED,
+            verbose=bool(self.verbose) and not bar,
+        )
+        steps = epochs * -(-len(X) // batch_size)
         history = fit(
             model,
-            (X, target) if weight is None else (X, target, weight.astype(X.dtype)),
+            _present(X, target, weight),
             loss=loss,
             optimizer=optimizer,
             epochs=epochs,
+            validation=None if validation is None else _present(*validation),
             callbacks=[rule, *self.callbacks],
             batch_size=batch_size,
             shuffle=bool(self.shuffle),
-            progress=self.verbose == "bar",
+            progress=bar,
+            compile="auto" if steps > 2 else False,  # capturing a step takes longer than the step
         )
         if rule.weights is not None:
             model.load_state_dict(rule.weights)
@@ -209,9 +223,9 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             self.loss_curve_ = []
             self.validation_scores_ = None
         self.history_ = history
-        self.n_iter_ = len(history)
-        self.loss_curve_ = self.loss_curve_ + history["loss"]
-        self.loss_ = self.loss_curve_[-1]
+        self.n_iter_ = len(rule.losses)
+        self.loss_curve_ = self.loss_curve_ + rule.losses
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.nan
         self.best_validation_score_ = None
         if self.early_stopping:
             self.validation_scores_ = (self.validation_scores_ or []) + rule.scores
@@ -252,6 +266,11 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
                 model = self._architecture.build().eval()
             model.load_state_dict({name: _core.tensor(array) for name, array in state["model_"].items()})
             self.model_ = model
+
+
+def _present(X, target, weight):
+    """The data as fit() takes it, without weights where there are none."""
+    return (X, target) if weight is None else (X, target, weight)
 
 
 def _array(value):

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from ._base import BaseMLP
 from ._parameters import ATTRIBUTES, DOC
 
+_KINDS = ("binary", "multiclass", "multilabel-indicator")
 _LOSSES = (None, "log_loss", "cross_entropy")
 
 
@@ -151,13 +152,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.classes_ = np.arange(y.shape[1]) if multilabel else np.unique(labels)
 
     def _target(self, y, learn: bool):
-        check_classification_targets(y)
         kind = type_of_target(y)
+        if kind not in _KINDS:
+            check_classification_targets(y)  # refuses numbers and what is no target at all
+            raise ValueError(f"y must be one label per sample, or 0 and 1 by sample and label; got {kind} targets")
         if issparse(y):
             y = y.toarray()
         multilabel = kind == "multilabel-indicator"
-        if y.ndim == 2 and not multilabel:
-            raise ValueError(f"y must be one label per sample, or 0 and 1 by sample and label; got {kind} targets")
         if learn:
             self._learn(y, multilabel, y)
         if multilabel != self._multilabel or (multilabel and y.shape[1] != len(self.classes_)):

@@ -36,8 +36,8 @@ DOC = f"""
     alpha : float, default=1e-4
         L2 penalty, as scikit-learn's: alpha / (2 b) * sum(W^2) is added to the mean loss of a batch, with b the batch
         size (times the mean of sample_weight) and W the weights of all layers without the biases. It is the
-        optimizer's weight_decay = alpha / b, so the losses below do not contain it. For adamw, lion and muon alpha is
-        their decoupled weight_decay itself; rprop has none and needs alpha=0.
+        optimizer's weight_decay = alpha / b. For adamw, lion and muon alpha is their decoupled weight_decay itself, and
+        no penalty; rprop has none and needs alpha=0.
     batch_size : int or "auto", default="auto"
         "auto" is min(200, n_samples).
     learning_rate_init : float, default=0.001
@@ -82,7 +82,7 @@ ATTRIBUTES = """
     n_iter_ : int
         Epochs of the last call.
     loss_ : float
-        Mean loss of the last epoch's training batches.
+        Mean loss of the last epoch's training batches, and the L2 penalty at its end.
     loss_curve_ : list of float
         loss_ by epoch over all calls since training began.
     validation_scores_ : list of float or None
@@ -90,7 +90,7 @@ ATTRIBUTES = """
     best_validation_score_ : float or None
         With early_stopping: that of the weights kept.
     history_ : tapegrad.History
-        What fit has recorded in the last call.
+        What tapegrad.fit has recorded in the last call: losses without the penalty.
     out_activation_ : str
         What is applied to the net's outputs to predict.
     n_layers_ : int

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from .. import nn, optim
+from .._grad_mode import no_grad
 from ..callbacks import Callback
 from ._parameters import DECOUPLED, SOLVER_OPTIONS, SOLVERS
 
@@ -42,23 +43,27 @@ def make_optimizer(estimator, model: nn.Module, samples: float) -> optim.Optimiz
 class StoppingRule(Callback):
     """Ends the run when it no longer improves, by scikit-learn's rule, and prints a line per epoch where wanted.
 
-    score: function of the model to maximize, whose best weights restore() brings back; None follows the training loss.
+    score: function of the model to maximize; the weights with the best one are kept. None: minimizes the training loss
+    and its L2 penalty. penalized: whether the weight decay of the optimizer's first group stands for such a penalty.
     """
 
     recapture = False
 
-    def __init__(self, score: Callable | None, tol: float, patience: float, verbose: bool):
+    def __init__(self, score: Callable | None, tol: float, patience: float, penalized: bool, verbose: bool):
         self.score = score
         self.tol = tol
         self.patience = patience
+        self.penalized = penalized
         self.verbose = verbose
+        self.losses = []
         self.scores = []
         self.best = -math.inf
         self.waited = 0
         self.weights = None
 
     def on_epoch_end(self, run):
-        value = self.score(run.model) if self.score else -run.history["loss"][-1]
+        self.losses.append(run.history["loss"][-1] + (_penalty(run.optimizer) if self.penalized else 0.0))
+        value = self.score(run.model) if self.score else -self.losses[-1]
         self.waited = 0 if value >= self.best + self.tol else self.waited + 1
         if self.score:
             self.scores.append(value)
@@ -75,3 +80,9 @@ class StoppingRule(Callback):
         if run.epoch == 1:
             print(run.history.header() + ("  validation score" if self.score else ""))
         print(run.history.row(-1) + (f"  {self.scores[-1]:16.4f}" if self.score else ""))
+
+
+def _penalty(optimizer: optim.Optimizer) -> float:
+    group = optimizer.param_groups[0]
+    with no_grad():
+        return 0.5 * group["weight_decay"] * sum(weight.square().sum().item() for weight in group["params"])
