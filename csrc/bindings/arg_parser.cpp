@@ -3,9 +3,22 @@
 
 #include <pybind11/eval.h>
 
+#include <map>
+
 namespace py = pybind11;
 
 namespace tg {
+namespace {
+
+// The value of a default. There are few of them for hundreds of parameters, and compiling one takes Python 10 us.
+PyObject* default_value(const std::string& text) {
+  static auto* const known = new std::map<std::string, PyObject*>;
+  PyObject*& value = (*known)[text];
+  if (!value) value = py::eval(text).release().ptr();
+  return value;
+}
+
+}  // namespace
 
 Parameters::Parameters(const char* op, const char* spec) : op_(op), spec_(spec) {
   bool keyword_only = false;
@@ -31,7 +44,7 @@ Parameters::Parameters(const char* op, const char* spec) : op_(op), spec_(spec) 
     const size_t equals = item.find('=');
     names_[count_] = item.substr(0, equals);
     interned_[count_] = PyUnicode_InternFromString(names_[count_].c_str());
-    if (equals != std::string::npos) { defaults_[count_] = py::eval(item.substr(equals + 1)).release().ptr(); }
+    if (equals != std::string::npos) defaults_[count_] = default_value(item.substr(equals + 1));
     ++count_;
     if (!keyword_only) positional_ = count_;
   }
