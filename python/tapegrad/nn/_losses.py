@@ -1,7 +1,5 @@
 """Loss layers: the losses of nn.functional, whose arguments after the tensors are those of the layer."""
 
-import inspect
-
 from .. import _core
 from . import functional as F
 from ._module import Module
@@ -9,15 +7,26 @@ from ._module import Module
 _mse_loss, _cross_entropy = _core.mse_loss, _core.cross_entropy
 
 
+class _Signature:
+    """The signature of a loss layer, made when first asked for, as reading that of its function takes a while."""
+
+    def __get__(self, layer, cls):
+        import inspect
+
+        function, inputs, without = cls._made_of
+        parameters = list(inspect.signature(function).parameters.values())[inputs:]
+        cls.__signature__ = inspect.Signature([p for p in parameters if p.name not in without])
+        return cls.__signature__
+
+
 class _Loss(Module):
     """Calls `function` with its arguments, which are attributes; tensors among them are buffers."""
 
+    __signature__ = _Signature()
     _reductions = ("none", "mean", "sum")
 
     def __init_subclass__(cls, function, inputs=2, without=()):
-        parameters = list(inspect.signature(function).parameters.values())[inputs:]
-        cls.__signature__ = inspect.Signature([p for p in parameters if p.name not in without])
-        cls._function, cls._names = staticmethod(function), tuple(cls.__signature__.parameters)
+        cls._function, cls._made_of = staticmethod(function), (function, inputs, without)
 
     def __init__(self, *args, **kwargs):
         super().__init__()
@@ -32,7 +41,7 @@ class _Loss(Module):
             raise ValueError(f"{self.reduction} is not a valid value for reduction; choose one of {self._reductions}")
 
     def forward(self, *inputs):
-        return self._function(*inputs, **{name: getattr(self, name) for name in self._names})
+        return self._function(*inputs, **{name: getattr(self, name) for name in self.__signature__.parameters})
 
 
 class MSELoss(_Loss, function=_core.mse_loss, without=("weight",)):

@@ -1,16 +1,15 @@
 """A line search for the strong Wolfe conditions: cubic interpolation within a bracket."""
 
 import math
-from typing import Any, NamedTuple
 
 
-class Point(NamedTuple):
+class Point:
     """A place along the line: t, the value there, its gradient, and its derivative along the line."""
 
-    t: float
-    value: float
-    gradient: Any
-    slope: float
+    __slots__ = ("gradient", "slope", "t", "value")
+
+    def __init__(self, t, value, gradient, slope):
+        self.t, self.value, self.gradient, self.slope = t, value, gradient, slope
 
 
 def cubic_minimum(a, b, bounds=None):

@@ -1,6 +1,5 @@
 """Collating: a list of samples becomes a batch."""
 
-import copy
 from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 
 import numpy as np
@@ -75,13 +74,15 @@ def _rebuilt(like, members):
     """The members in a container like the given one, as PyTorch picks it: mutable ones are copied and refilled."""
     if isinstance(like, tuple):
         return type(like)(*members) if hasattr(like, "_fields") else members
+    from copy import copy
+
     try:
         if isinstance(like, MutableMapping):
-            result = copy.copy(like)
+            result = copy(like)
             result.update(members)
             return result
         if isinstance(like, MutableSequence):
-            result = copy.copy(like)
+            result = copy(like)
             for i, member in enumerate(members):
                 result[i] = member
             return result

@@ -2,7 +2,6 @@
 
 import math
 import warnings
-from bisect import bisect_right
 from itertools import accumulate
 
 from ... import _core
@@ -144,6 +143,8 @@ class ConcatDataset(Dataset):
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"index {index} is out of range for a ConcatDataset of {n} samples")
+        from bisect import bisect_right
+
         index %= n
         which = bisect_right(self.cumulative_sizes, index)
         return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
