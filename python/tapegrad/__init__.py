@@ -8,9 +8,6 @@ from math import pi as pi
 from . import _repr as _repr  # gives the tensor type its printed form, format() and copy
 from . import _ufuncs as _ufuncs  # and NumPy's functions their meaning for tensors
 from . import autograd as autograd
-from . import cuda as cuda
-from . import func as func
-from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils
@@ -22,19 +19,13 @@ from ._grad_mode import enable_grad as enable_grad
 from ._grad_mode import inference_mode as inference_mode
 from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
+from ._lazy import lazy as _lazy
 from ._queries import as_tensor as as_tensor
 from ._queries import is_complex as is_complex
 from ._queries import is_floating_point as is_floating_point
 from ._queries import is_tensor as is_tensor
 from ._queries import numel as numel
-from ._summary import summary as summary
 from ._threads import threads as threads
-from ._typed_tensors import BoolTensor as BoolTensor
-from ._typed_tensors import ByteTensor as ByteTensor
-from ._typed_tensors import DoubleTensor as DoubleTensor
-from ._typed_tensors import FloatTensor as FloatTensor
-from ._typed_tensors import IntTensor as IntTensor
-from ._typed_tensors import LongTensor as LongTensor
 from .fit import History as History
 from .fit import evaluate as evaluate
 from .fit import fit as fit  # at once: a later import of tapegrad.fit would put the module in the function's place
@@ -42,17 +33,13 @@ from .fit import predict as predict
 
 newaxis = None
 
-
-def __getattr__(name):
-    # Imported when first asked for: they need modules that training does not.
-    from importlib import import_module
-
-    if name in ("datasets", "expr", "profiler", "tables"):
-        return import_module(f".{name}", __name__)
-    if name in ("Checkpoint", "load", "save"):
-        return getattr(import_module(".checkpoint", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), "Checkpoint", "datasets", "expr", "load", "profiler", "save", "tables"])
+# What training a first net does not need.
+__getattr__, __dir__ = _lazy(
+    globals(),
+    ("callbacks", "cuda", "datasets", "expr", "func", "linalg", "metrics", "profiler", "sklearn", "tables"),
+    {
+        "_summary": ("summary",),
+        "_typed_tensors": ("BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor"),
+        "checkpoint": ("Checkpoint", "load", "save"),
+    },
+)

@@ -3,10 +3,7 @@
 from .._core import RemovableHandle, grad, is_anomaly_enabled, is_grad_enabled, is_inference_mode_enabled
 from .._core import _backward as _core_backward
 from .._grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
-from . import functional
-from ._anomaly import detect_anomaly, set_detect_anomaly
-from ._function import Function, FunctionCtx
-from ._gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .._lazy import lazy as _lazy
 
 __all__ = [
     "Function",
@@ -28,6 +25,17 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+
+__getattr__, __dir__ = _lazy(
+    globals(),
+    ("functional",),
+    {
+        "_anomaly": ("detect_anomaly", "set_detect_anomaly"),
+        "_function": ("Function", "FunctionCtx"),
+        "_gradcheck": ("GradcheckError", "gradcheck", "gradgradcheck"),
+    },
+)
 
 
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):

@@ -1,6 +1,6 @@
 """Optimizers, under the names of torch.optim; schedules of the learning rate, and averages of weights."""
 
-from . import lr_scheduler, swa_utils
+from .._lazy import lazy as _lazy
 from ._adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ._adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from ._lbfgs import LBFGS
@@ -27,3 +27,5 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+__getattr__, __dir__ = _lazy(globals(), ("lr_scheduler", "swa_utils"))

@@ -1,9 +1,8 @@
 """Gradient clipping, parameters as one vector, and weight normalisation, under the names of torch.nn.utils."""
 
-from . import parametrizations, parametrize
+from ..._lazy import lazy as _lazy
 from ._clip import clip_grad_norm_, clip_grad_value_
 from ._vectors import parameters_to_vector, vector_to_parameters
-from ._weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
     "clip_grad_norm_",
@@ -15,3 +14,7 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+__getattr__, __dir__ = _lazy(
+    globals(), ("parametrizations", "parametrize"), {"_weight_norm": ("remove_weight_norm", "weight_norm")}
+)
