@@ -6,6 +6,7 @@ import types
 import warnings
 
 from . import _core
+from ._tree import flatten
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _MOST_SIGNATURES = 64  # of one function, before the oldest is dropped
@@ -120,8 +121,7 @@ class Compiled:
         capture = _core._Capture(tensors, _PACKAGE, self._fallback)
         try:
             result = self._function(*args, **kwargs)
-            outputs = []
-            rebuild = _flatten(result, outputs)
+            outputs, rebuild = flatten(result, _core.Tensor)
             program, problem, final, used = capture.finish(outputs, self._keep_grads)
         finally:
             capture.close()
@@ -158,8 +158,7 @@ class Compiled:
 
 def try_capture(function, *args):
     """Runs a function; (its result, whether that is a tensor that a replay could compute)."""
-    tensors = []
-    _flatten(args, tensors)
+    tensors, _ = flatten(args, _core.Tensor)
     capture = _core._Capture(tensors, _PACKAGE, True)
     try:
         result = function(*args)
@@ -197,19 +196,3 @@ class _Captured:
 def _with_children(used):
     """A module and all below it, as forward() may use what a child holds without calling it; else the object itself."""
     return used.modules() if isinstance(used, _core._ModuleBase) else (used,)
-
-
-def _flatten(result, tensors):
-    """Appends the tensors of a result to a list; returns the function that puts others into their places."""
-    if isinstance(result, _core.Tensor):
-        at = len(tensors)
-        tensors.append(result)
-        return lambda values: values[at]
-    if isinstance(result, (tuple, list)):
-        places = [_flatten(item, tensors) for item in result]
-        make = type(result)._make if hasattr(result, "_make") else type(result)
-        return lambda values: make([place(values) for place in places])
-    if isinstance(result, dict):
-        places = {key: _flatten(item, tensors) for key, item in result.items()}
-        return lambda values: type(result)((key, place(values)) for key, place in places.items())
-    return lambda values: result

@@ -1,29 +1,29 @@
 """Nested tuples, lists and dicts: their leaves, and the same structure around others."""
 
 
-def flatten(tree):
-    """(leaves, rebuild): what the structure holds, in order, and the function that puts others into their places."""
+def flatten(tree, kind=object):
+    """(leaves, rebuild): what the structure holds, in order, and the function that puts others into their places.
+
+    kind: the type of leaves; what is of another one stays where it is.
+    """
+    leaves = []
+    return leaves, _places(tree, kind, leaves)
+
+
+def _places(tree, kind, leaves):
     if isinstance(tree, (tuple, list)):
-        parts = [flatten(item) for item in tree]
+        places = [_places(item, kind, leaves) for item in tree]
         make = type(tree)._make if hasattr(tree, "_make") else type(tree)
-    elif isinstance(tree, dict):
-        keys = list(tree)
-        parts = [flatten(tree[key]) for key in keys]
-
-        def make(values):
-            return type(tree)(zip(keys, values, strict=True))
-    else:
-        return [tree], lambda leaves: leaves[0]
-    sizes = [len(leaves) for leaves, _ in parts]
-
-    def rebuild(leaves):
-        values, at = [], 0
-        for size, (_, part) in zip(sizes, parts, strict=True):
-            values.append(part(leaves[at : at + size]))
-            at += size
-        return make(values)
-
-    return [leaf for leaves, _ in parts for leaf in leaves], rebuild
+        return lambda values: make([place(values) for place in places])
+    if isinstance(tree, dict):
+        named = {key: _places(item, kind, leaves) for key, item in tree.items()}
+        make = type(tree)  # not the dict itself, which the function would keep alive with all its tensors
+        return lambda values: make((key, place(values)) for key, place in named.items())
+    if not isinstance(tree, kind):
+        return lambda values: tree
+    at = len(leaves)
+    leaves.append(tree)
+    return lambda values: values[at]
 
 
 def tree_map(function, tree):
