@@ -5,15 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 
-import numpy as np
 import pytest
 
 import tapegrad as tg
+from graphs import leaf
 from tapegrad import autograd
-
-
-def leaf(values, dtype="float64"):
-    return tg.tensor(np.array(values, dtype=dtype)).requires_grad_()
 
 
 def line_of_next() -> str:

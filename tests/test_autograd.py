@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import pytest
 
 import tapegrad as tg
+from graphs import leaf, same
 from tapegrad import autograd
-
-
-def leaf(values, dtype="float64"):
-    return tg.tensor(np.array(values, dtype=dtype)).requires_grad_()
-
-
-def same(tensor, values):
-    np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
-
 
 # grad and backward
 

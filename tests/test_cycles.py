@@ -6,33 +6,11 @@ import gc
 import sys
 import weakref
 
-import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.autograd import Function
+from graphs import Keep, leaf, same
 from test_tape_scale import on_small_stack
-
-
-def leaf(values, dtype="float64"):
-    return tg.tensor(np.array(values, dtype=dtype)).requires_grad_()
-
-
-def same(tensor, values):
-    np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
-
-
-class Keep(Function):
-    """Keeps what it likes on ctx."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.result = x * 2
-        return ctx.result
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * 2
 
 
 class Witness:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from graphs import same
 from op_case import map_arrays
 from op_cases import BY_NAME
 
@@ -21,10 +22,6 @@ def leaf(values, dtype=tg.float64):
 
 def is_float_tensor(a):
     return isinstance(a, tg.Tensor) and a.is_floating_point()
-
-
-def same(tensor, values):
-    np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
 
 
 def arguments(case, rng):

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from graphs import leaf, same
 from tapegrad import autograd
 from tapegrad.autograd import Function, gradcheck, gradgradcheck
 from tapegrad.autograd._function import once_differentiable
-
-
-def leaf(values, dtype="float64"):
-    return tg.tensor(np.array(values, dtype=dtype)).requires_grad_()
-
-
-def same(tensor, values):
-    values = values.detach() if isinstance(values, tg.Tensor) else values
-    np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
 
 
 class Cube(Function):

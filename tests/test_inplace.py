@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-
-
-def leaf(values, dtype="float64"):
-    return tg.tensor(np.array(values, dtype=dtype)).requires_grad_()
-
-
-def same(tensor, values):
-    np.testing.assert_allclose(tensor.detach().numpy(), values, rtol=1e-12)
-
+from graphs import leaf, same
 
 WRITES = {
     "add_": lambda t: t.add_(1),

@@ -1,11 +1,9 @@
 """Names that are imported when first asked for: they are there, listed, and cost nothing until then."""
 
-import subprocess
-import sys
-
 import pytest
 
 import tapegrad as tg
+from graphs import run_apart
 
 LATER = {
     tg: "cuda datasets expr func linalg profiler tables summary LongTensor load save",
@@ -40,6 +38,6 @@ tg.nn.MSELoss()(model(tg.ones(4, 2)), tg.ones(4, 1)).backward()
 optimizer.step()
 print(*sorted(set(sys.modules) - before))
 """
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    loaded = run_apart(program).split()
     unneeded = "autograd._function checkpoint expr func linalg optim.lr_scheduler profiler _summary nn._hook_calls"
     assert not {f"tapegrad.{name}" for name in unneeded.split()} & set(loaded)
