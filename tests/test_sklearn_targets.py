@@ -178,7 +178,7 @@ def test_samples_of_weight_zero_are_as_if_absent(iris):
     a = MLPClassifier((5,), early_stopping=True, max_iter=5, random_state=0).fit(X_wild, y, weight)
     b = MLPClassifier((5,), early_stopping=True, max_iter=5, random_state=0).fit(X, y, weight)
     np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
-    with pytest.raises(ValueError, match="0 for all samples|at least one non-zero"):
+    with pytest.raises(ValueError, match=r"0 for all samples|at least one non-zero"):
         MLPClassifier().fit(X, y, np.zeros(150))
     with pytest.raises(ValueError, match=r"[Nn]egative"):
         MLPClassifier().fit(X, y, -weight)

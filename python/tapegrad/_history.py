@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from html import escape
 
+from ._figure import figure
+
 
 class History:
     """Per-epoch record of a training run: loss, metrics, validation values, seconds and steps.
@@ -99,29 +101,17 @@ class History:
         With `path` the figure is also written there (.png, .svg, .pdf); without, it is a pyplot figure for plt.show().
         Raises ImportError when matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
         panels = [name for name in self._shown() if name != "seconds" and not name.startswith("val_")]
-        size = (4.5 * len(panels), 3.5)
-        if path is None:
-            from matplotlib import pyplot
-
-            figure = pyplot.figure(figsize=size, layout="constrained")
-        else:
-            figure = Figure(figsize=size, layout="constrained")  # needs no display
         epochs = range(1, len(self) + 1)
-        for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            axes.plot(epochs, self[name], marker=".", label="training")
-            if f"val_{name}" in self:
-                axes.plot(epochs, self[f"val_{name}"], marker=".", label="validation")
-                axes.legend()
-            axes.set(xlabel="epoch", title=name)
-            axes.grid(alpha=0.3)
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        with figure("History.plot", path, (4.5 * len(panels), 3.5)) as drawn:
+            for axes, name in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+                axes.plot(epochs, self[name], marker=".", label="training")
+                if f"val_{name}" in self:
+                    axes.plot(epochs, self[f"val_{name}"], marker=".", label="validation")
+                    axes.legend()
+                axes.set(xlabel="epoch", title=name)
+                axes.grid(alpha=0.3)
+        return drawn
 
 
 def _width(name: str) -> int:

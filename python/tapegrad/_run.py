@@ -54,7 +54,8 @@ class Run:
         self.ended = str(reason)
 
     def call(self, name: str) -> None:
-        for hook in self._hooks[name]:
+        # What was set up last ends first: a checkpoint is written before early stopping brings the best weights back.
+        for hook in reversed(self._hooks[name]) if name == "on_fit_end" else self._hooks[name]:
             hook(self)
 
     def has(self, name: str) -> bool:
@@ -71,7 +72,7 @@ class Run:
         save(self.state_dict(), path)
 
     def state_dict(self) -> dict:
-        within = self.epoch > self.completed
+        within = self.within_epoch
         columns = self.history.to_dict().items()
         loader = self._batches if isinstance(self._batches, DataLoader) else None
         return {
@@ -116,6 +117,11 @@ class Run:
         for values in zip(*state["history"].values(), strict=True):
             self.history.append(dict(zip(self.history.names, values, strict=True)))
         _core.default_generator.set_state(state["generator"])
+
+    @property
+    def within_epoch(self) -> bool:
+        """Whether the current epoch is not over, or was cut short."""
+        return self.epoch > self.completed
 
     @property
     def needs_recapture(self) -> bool:

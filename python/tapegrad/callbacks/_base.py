@@ -35,7 +35,7 @@ class Callback:
         """After an epoch and its validation; `run.history` has its row."""
 
     def on_fit_end(self, run) -> None:
-        """When training is over, also by Ctrl-C or `run.stop`; not after an exception."""
+        """When training is over, also by Ctrl-C or `run.stop`; not after an exception. Last callback first."""
 
     def on_divergence(self, run) -> bool:
         """A loss is nan or infinite: True ends the run quietly instead of by FloatingPointError."""

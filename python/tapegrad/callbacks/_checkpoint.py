@@ -15,6 +15,8 @@ from ._monitor import Monitor
 class ModelCheckpoint(Callback):
     """Saves the whole training state after each epoch, for `fit(resume=path)`; or so many steps or seconds.
 
+    A run that max_seconds or `run.stop` ends within an epoch is saved there, too.
+
     path: the file, replaced whole each time; or a template for a file each time, with the fields {epoch}, {step} and,
         for every="epoch", names of the history: "runs/{epoch:03d}-{val_loss:.4f}.safetensors". Folders are made.
     monitor, mode, save_best_only: saves only where `monitor` ("val_loss" unless given) is better than ever before in
@@ -89,7 +91,7 @@ class ModelCheckpoint(Callback):
             if not self.monitor.better(value, self.best):
                 return
             self.best = value
-        self._save(run, {name: run.history[name][-1] for name in self.fields & set(run.history.names)})
+        self._save(run, self._recorded(run))
 
     def _after_step(self, run) -> None:
         if self.every_seconds is None:
@@ -98,6 +100,15 @@ class ModelCheckpoint(Callback):
             due = time.monotonic() - self._saved_at >= self.every_seconds
         if due:
             self._save(run, {})
+
+    def on_fit_end(self, run) -> None:
+        # Ctrl-C may have come between a step and its being counted.
+        cut = run.within_epoch and run.totals.samples and not run.history.interrupted
+        if cut and self._each_epoch and self.monitor is None and not self.weights_only:
+            self._save(run, self._recorded(run))
+
+    def _recorded(self, run) -> dict:
+        return {name: run.history[name][-1] for name in self.fields & set(run.history.names)}
 
     def _save(self, run, values: dict) -> None:
         path = Path(self.path.format(**values, epoch=run.epoch, step=run.step) if self.fields else self.path)

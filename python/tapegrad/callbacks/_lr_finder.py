@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from .. import _core
+from .._figure import figure
 from ..nn import UninitializedParameter
 from ..optim._lr_base import group_values, set_lr
 from ._base import Callback
@@ -138,22 +139,11 @@ class LRFinder(Callback):
         With `path` the figure is also written there (.png, .svg, .pdf); without, it is a pyplot figure for plt.show().
         Raises ImportError when matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError("LRFinder.plot needs matplotlib: pip install matplotlib") from error
-        if path is None:
-            from matplotlib import pyplot
-
-            figure = pyplot.figure(figsize=(5, 3.5), layout="constrained")
-        else:
-            figure = Figure(figsize=(5, 3.5), layout="constrained")  # needs no display
-        axes = figure.subplots()
-        axes.plot(self.lrs, self.losses)
-        axes.axvline(self.suggestion, color="tab:red", linestyle="--", label=f"suggestion {self.suggestion:.2g}")
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        axes.grid(alpha=0.3)
-        axes.legend()
-        if path is not None:
-            figure.savefig(path, dpi=120)
-        return figure
+        with figure("LRFinder.plot", path, (5, 3.5)) as drawn:
+            axes = drawn.subplots()
+            axes.plot(self.lrs, self.losses)
+            axes.axvline(self.suggestion, color="tab:red", linestyle="--", label=f"suggestion {self.suggestion:.2g}")
+            axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+            axes.grid(alpha=0.3)
+            axes.legend()
+        return drawn
