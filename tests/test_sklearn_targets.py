@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import pickle
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tapegrad import nn
 from tapegrad.nn import functional as F
-from tapegrad.sklearn import MLPClassifier, MLPRegressor
+from tapegrad.sklearn import MLPClassifier, MLPRegressor, _classifier, _regressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BOTH = pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
@@ -117,6 +118,14 @@ def test_losses_of_the_regressor(loss, target, out_activation):
     estimator = MLPRegressor((), loss=loss, **options, random_state=0).fit(x, y)
     assert estimator.out_activation_ == out_activation
     np.testing.assert_allclose(estimator.predict(x), y, atol=0.05 * y.max())
+
+
+def test_targets_that_a_loss_does_not_take(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="loss='poisson' needs y between 0 and inf, got -2 to 0"):
+        MLPRegressor(loss="poisson").fit(X, -y)
+    with pytest.raises(ValueError, match="needs y between 0 and 1, got 0 to 2"):
+        MLPRegressor(loss="bce_with_logits").fit(X, y)
 
 
 def squared_error(output, target):
@@ -253,6 +262,13 @@ def test_grid_search(iris, n_jobs):
     assert search.best_params_["learning_rate_init"] == 0.02
     assert search.best_score_ > 0.9
     assert search.predict(iris[0]).shape == (150,)
+
+
+@pytest.mark.parametrize("module", [_classifier, _regressor])
+def test_examples_of_the_docstrings(module):
+    results = doctest.testmod(module)
+    assert results.attempted >= 4
+    assert results.failed == 0
 
 
 def test_names_of_features(iris):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
@@ -11,14 +12,21 @@ import numpy as np
 from .. import optim
 from ._net import ACTIVATIONS, Architecture
 
+# L-BFGS needs the penalty in the loss that its line search sees, Muon takes no biases.
+_NO_SOLVERS = ("LBFGS", "Muon", "Optimizer")
 SOLVERS = {
     name.lower(): getattr(optim, name)
     for name in optim.__all__
-    if isinstance(getattr(optim, name), type) and name not in ("Optimizer", "LBFGS")
+    if isinstance(getattr(optim, name), type) and name not in _NO_SOLVERS
 }
 _DTYPES = ("float32", "float64")
 SOLVER_OPTIONS = {"sgd": {"momentum": 0.9, "nesterov": True}}  # unlike those of tapegrad.optim: scikit-learn's
-DECOUPLED = {"adamw", "lion", "muon"}  # their weight decay is no part of the gradient
+DECOUPLED = {"adamw", "lion"}  # their weight decay is no part of the gradient
+
+
+def _names(table: dict) -> str:
+    return textwrap.fill(", ".join(f'"{name}"' for name in table), 112, subsequent_indent=" " * 8)
+
 
 DOC = f"""
     Parameters
@@ -26,17 +34,19 @@ DOC = f"""
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Units per hidden layer; () gives a linear model.
     activation : str, callable or sequence of these, one per hidden layer, default="relu"
-        {", ".join(f'"{name}"' for name in ACTIVATIONS)}; a class of tapegrad.nn (or a functools.partial of
-        one), which is called once per layer; or a function from tensor to tensor.
+        {_names(ACTIVATIONS)};
+        a class of tapegrad.nn (or a functools.partial of one), which is called once per layer; or a function from
+        tensor to tensor.
     solver : str, default="adam"
-        {", ".join(f'"{name}"' for name in SOLVERS)}: an optimizer of tapegrad.optim.
+        {_names(SOLVERS)}:
+        an optimizer of tapegrad.optim.
     solver_options : dict, default=None
         Further options of the optimizer, e.g. {{"betas": (0.9, 0.99)}}. "sgd" has momentum=0.9 and nesterov=True
         unless they say otherwise.
     alpha : float, default=1e-4
         L2 penalty, as scikit-learn's: alpha / (2 b) * sum(W^2) is added to the mean loss of a batch, with b the batch
         size (times the mean of sample_weight) and W the weights of all layers without the biases. It is the
-        optimizer's weight_decay = alpha / b. For adamw, lion and muon alpha is their decoupled weight_decay itself, and
+        optimizer's weight_decay = alpha / b. For adamw and lion alpha is their decoupled weight_decay itself, and
         no penalty; rprop has none and needs alpha=0.
     batch_size : int or "auto", default="auto"
         "auto" is min(200, n_samples).

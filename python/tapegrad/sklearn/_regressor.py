@@ -9,17 +9,17 @@ from sklearn.metrics import r2_score
 from ._base import BaseMLP
 from ._parameters import ATTRIBUTES, DOC
 
-# Loss: (its name for fit(), what turns the net's outputs into predictions).
+# Loss: (its name for fit(), what turns the net's outputs into predictions, least and greatest target).
 _LOSSES = {
-    "squared_error": ("mse", "identity"),
-    "mse": ("mse", "identity"),
-    "absolute_error": ("l1", "identity"),
-    "l1": ("l1", "identity"),
-    "huber": ("huber", "identity"),
-    "smooth_l1": ("smooth_l1", "identity"),
-    "poisson": ("poisson_nll", "exp"),
-    "poisson_nll": ("poisson_nll", "exp"),
-    "bce_with_logits": ("bce_with_logits", "logistic"),
+    "squared_error": ("mse", "identity", -np.inf, np.inf),
+    "mse": ("mse", "identity", -np.inf, np.inf),
+    "absolute_error": ("l1", "identity", -np.inf, np.inf),
+    "l1": ("l1", "identity", -np.inf, np.inf),
+    "huber": ("huber", "identity", -np.inf, np.inf),
+    "smooth_l1": ("smooth_l1", "identity", -np.inf, np.inf),
+    "poisson": ("poisson_nll", "exp", 0.0, np.inf),
+    "poisson_nll": ("poisson_nll", "exp", 0.0, np.inf),
+    "bce_with_logits": ("bce_with_logits", "logistic", 0.0, 1.0),
 }
 _OUT_ACTIVATIONS = {"identity": lambda z: z, "exp": np.exp, "logistic": lambda z: np.exp(-np.logaddexp(0, -z))}
 
@@ -109,7 +109,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return predicted[:, 0] if self.n_outputs_ == 1 else predicted
 
     def _target(self, y, learn: bool):
-        return y.reshape(len(y), -1).astype(np.float64)
+        target = y.reshape(len(y), -1).astype(np.float64)
+        *_, least, most = self._row()
+        if target.min() < least or target.max() > most:
+            raise ValueError(
+                f"loss={self.loss!r} needs y between {least:g} and {most:g}, got {target.min():g} to {target.max():g}"
+            )
+        return target
+
+    def _row(self) -> tuple:
+        """The loss's row of _LOSSES."""
+        if callable(self.loss):
+            return self.loss, "identity", -np.inf, np.inf
+        name = "squared_error" if self.loss is None else self.loss
+        if not isinstance(name, str) or name not in _LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(_LOSSES)}, or a callable; got {name!r}")
+        return _LOSSES[name]
 
     def _outputs(self, target) -> int:
         return target.shape[1]
@@ -118,12 +133,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return weight
 
     def _loss_and_activation(self):
-        if callable(self.loss):
-            return self.loss, "identity"
-        name = "squared_error" if self.loss is None else self.loss
-        if name not in _LOSSES:
-            raise ValueError(f"loss must be one of {', '.join(_LOSSES)}, or a callable; got {name!r}")
-        return _LOSSES[name]
+        return self._row()[:2]
 
     def _score_outputs(self, output, target, weight):
         _, activation = self._loss_and_activation()

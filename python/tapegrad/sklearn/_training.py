@@ -11,6 +11,8 @@ from .._grad_mode import no_grad
 from ..callbacks import Callback
 from ._parameters import DECOUPLED, SOLVER_OPTIONS, SOLVERS
 
+_TAKEN = ("params", "lr", "weight_decay", "decoupled_weight_decay")
+
 
 def make_optimizer(estimator, model: nn.Module, samples: float) -> optim.Optimizer:
     """The optimizer that the parameters ask for: two groups, of which only the weights of Linear layers decay.
@@ -22,7 +24,7 @@ def make_optimizer(estimator, model: nn.Module, samples: float) -> optim.Optimiz
     solver = SOLVERS[name]
     options = {**SOLVER_OPTIONS.get(name, {}), **(estimator.solver_options or {})}
     known = inspect.signature(solver).parameters
-    unknown = [option for option in options if option not in known or option in ("params", "lr", "weight_decay")]
+    unknown = [option for option in options if option not in known or option in _TAKEN]
     if unknown:
         raise TypeError(
             f"solver_options: {name} takes no {', '.join(unknown)}; the learning rate is learning_rate_init, "
