@@ -16,6 +16,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed", minversio
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
@@ -105,6 +106,17 @@ def test_one_step_is_that_of_scikit_learn(iris):
         np.testing.assert_allclose(layer.bias.detach().numpy(), b, rtol=1e-10, atol=1e-12)
 
 
+def test_lbfgs_finds_the_minimum_with_its_penalty(iris):
+    """Of a linear model it is ridge regression's, whose penalty on the sum of squares is alpha / 2."""
+    X, y = iris
+    exactly = {"tolerance_change": 1e-15, "tolerance_grad": 1e-12}
+    estimator = MLPRegressor((), solver="lbfgs", solver_options=exactly, alpha=30.0, max_iter=50).fit(X, y)
+    ridge = Ridge(alpha=15.0, tol=1e-10).fit(X, y)
+    np.testing.assert_allclose(weights(estimator)["0.weight"][0], ridge.coef_, rtol=1e-5)
+    np.testing.assert_allclose(weights(estimator)["0.bias"][0], ridge.intercept_, rtol=1e-5)
+    assert estimator.loss_ == pytest.approx(((ridge.predict(X) - y) ** 2).mean() + 0.1 * (ridge.coef_**2).sum())
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_solvers(iris, solver):
     options = {"learning_rate_init": 0.01, "alpha": 0, "max_iter": 3, "random_state": 0}
@@ -167,7 +179,7 @@ def test_dtype(iris):
         ({"hidden_layer_sizes": (10, 0)}, "hidden_layer_sizes must be integers > 0"),
         ({"activation": "rely"}, "activation must be one of .*relu.*'rely'"),
         ({"activation": ("relu", "relu")}, "each of the 1 hidden layers"),
-        ({"solver": "lbfgs"}, "solver must be one of .*adam"),
+        ({"solver": "muon"}, "solver must be one of .*adam"),
         ({"alpha": -1.0}, "alpha must be a number >= 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1"),
         ({"learning_rate_init": 0}, "learning_rate_init must be a number > 0"),
@@ -242,7 +254,9 @@ def test_threads_do_not_disturb_each_other(iris):
 
 
 @BOTH
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "batch_size": 32}, {"solver": "sgd", "dtype": "float32"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"dropout": 0.3, "batch_size": 32}, {"solver": "sgd", "dtype": "float32"}, {"solver": "lbfgs"}]
+)
 def test_warm_start_goes_on_where_it_was(iris, kind, options):
     straight = kind((8,), max_iter=6, random_state=0, **options).fit(*iris)
     pieces = kind((8,), max_iter=2, random_state=0, warm_start=True, **options).fit(*iris)

@@ -179,6 +179,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         """Trains; returns history, stopping rule and optimizer."""
         X, target, weight = training
         batch_size = min(200 if self.batch_size == "auto" else int(self.batch_size), len(X))
+        if self.solver == "lbfgs":
+            batch_size = len(X)
         mean = 1.0 if weight is None else weight.mean()
         weight = self._weights(None if weight is None else weight / mean, target)
         optimizer = make_optimizer(self, model, batch_size * mean)
@@ -197,7 +199,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             score,
             self.tol,
             self.n_iter_no_change,
-            penalized=self.alpha > 0 and self.solver not in DECOUPLED,
+            decay=0.0 if self.solver in DECOUPLED else self.alpha / (batch_size * mean),
             verbose=bool(self.verbose) and not bar,
         )
         steps = epochs * -(-len(X) // batch_size)

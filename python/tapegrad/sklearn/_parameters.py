@@ -12,15 +12,16 @@ import numpy as np
 from .. import optim
 from ._net import ACTIVATIONS, Architecture
 
-# L-BFGS needs the penalty in the loss that its line search sees, Muon takes no biases.
-_NO_SOLVERS = ("LBFGS", "Muon", "Optimizer")
 SOLVERS = {
     name.lower(): getattr(optim, name)
     for name in optim.__all__
-    if isinstance(getattr(optim, name), type) and name not in _NO_SOLVERS
+    if isinstance(getattr(optim, name), type) and name not in ("Muon", "Optimizer")  # Muon takes no biases
 }
 _DTYPES = ("float32", "float64")
-SOLVER_OPTIONS = {"sgd": {"momentum": 0.9, "nesterov": True}}  # unlike those of tapegrad.optim: scikit-learn's
+SOLVER_OPTIONS = {  # where they are other than those of tapegrad.optim: scikit-learn's
+    "lbfgs": {"line_search_fn": "strong_wolfe"},
+    "sgd": {"momentum": 0.9, "nesterov": True},
+}
 DECOUPLED = {"adamw", "lion"}  # their weight decay is no part of the gradient
 
 
@@ -39,7 +40,9 @@ DOC = f"""
         tensor to tensor.
     solver : str, default="adam"
         {_names(SOLVERS)}:
-        an optimizer of tapegrad.optim.
+        an optimizer of tapegrad.optim. "lbfgs", good for small data, takes all samples at once and finds the length of
+        its steps by itself: batch_size and learning_rate_init do not count, an epoch is up to 20 of its iterations,
+        and the loss recorded for it the one it began with.
     solver_options : dict, default=None
         Further options of the optimizer, e.g. {{"betas": (0.9, 0.99)}}. "sgd" has momentum=0.9 and nesterov=True
         unless they say otherwise.
