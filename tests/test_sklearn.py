@@ -72,7 +72,7 @@ def test_attributes(iris):
 @pytest.mark.parametrize(
     ("load", "ours", "theirs", "options"),
     [
-        (load_digits, MLPClassifier, TheirClassifier, {"hidden_layer_sizes": (50,), "max_iter": 100}),
+        (load_digits, MLPClassifier, TheirClassifier, {"hidden_layer_sizes": (50,), "max_iter": 40}),
         (load_diabetes, MLPRegressor, TheirRegressor, {"learning_rate_init": 0.01, "max_iter": 300}),
     ],
 )

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import doctest
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed", minversion="1.6")
 
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
 from sklearn.metrics import log_loss
@@ -72,7 +75,7 @@ def test_multilabel():
     assert estimator.score(X, Y) > 0.9
     with pytest.raises(ValueError, match="class_weight must be None for multilabel"):
         estimator.set_params(class_weight="balanced").fit(X, Y)
-    pieces = MLPClassifier((50,), random_state=0).partial_fit(X, Y).partial_fit(X, Y)
+    pieces = MLPClassifier((50,), random_state=0).partial_fit(X.tolist(), Y.tolist()).partial_fit(X, csr_array(Y))
     straight = MLPClassifier((50,), max_iter=2, random_state=0).fit(X, Y)
     np.testing.assert_array_equal(pieces.predict_proba(X), straight.predict_proba(X))
     early = MLPClassifier((50,), early_stopping=True, learning_rate_init=0.01, random_state=0).fit(X, Y)
@@ -269,6 +272,12 @@ def test_examples_of_the_docstrings(module):
     results = doctest.testmod(module)
     assert results.attempted >= 4
     assert results.failed == 0
+
+
+def test_without_scikit_learn_the_error_says_what_to_install():
+    code = "import sys; sys.modules['sklearn'] = None; import tapegrad.sklearn"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: tapegrad.sklearn needs scikit-learn 1.6 or newer: pip install" in done.stderr
 
 
 def test_names_of_features(iris):

@@ -114,7 +114,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         else:
             self._check_same(net)
         training, validation = self._split(X, target, weight)
-        if first:  # should training fail, the estimator is not a mixture of two
+        if first:  # so that, should training fail, the estimator is not a mixture of two
             for name in ("model_", "_solver_state"):
                 vars(self).pop(name, None)
         with random_numbers(self._seed if first else self._random_state) as generator:

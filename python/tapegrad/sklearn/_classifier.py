@@ -149,7 +149,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _learn(self, y, multilabel: bool, labels) -> None:
         self._multilabel = multilabel
-        self.classes_ = np.arange(y.shape[1]) if multilabel else np.unique(labels)
+        self.classes_ = np.arange(np.shape(y)[1]) if multilabel else np.unique(labels)
 
     def _target(self, y, learn: bool):
         kind = type_of_target(y)
