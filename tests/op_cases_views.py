@@ -81,30 +81,23 @@ def move_samples(rng):
     ]
 
 
-def move_errors(name):
-    return (
-        Bad(lambda T: getattr(T, name)(T.ones(2, 3), 0, 2), ("2",)),
-        Bad(lambda T: getattr(T, name)(T.ones(2, 3), (0, 1), (0,)), ("(0, 1)", "(0)")),
-        Bad(lambda T: getattr(T, name)(T.ones(2, 3), (0, -2), (0, 1)), ("(0, -2)",)),
-        Bad(lambda T: getattr(T, name)(T.ones(2, 3), (0, 1), (1, 1)), ("(1, 1)",)),
-        Bad(lambda T: getattr(T, name)(T.ones(2, 3), 0)),
+MOVE_ERRORS = (
+    Bad(lambda T: T.movedim(T.ones(2, 3), 0, 2), ("2",)),
+    Bad(lambda T: T.movedim(T.ones(2, 3), (0, 1), (0,)), ("(0, 1)", "(0)")),
+    Bad(lambda T: T.movedim(T.ones(2, 3), (0, -2), (0, 1)), ("(0, -2)",)),
+    Bad(lambda T: T.movedim(T.ones(2, 3), (0, 1), (1, 1)), ("(1, 1)",)),
+    Bad(lambda T: T.movedim(T.ones(2, 3), 0)),
+)
+
+
+def swapped(name, **options):
+    return moved(
+        name,
+        lambda x, a, b: np.swapaxes(x, a, b) if x.ndim else x,
+        lambda rng: [S(rng.randn(2, 3, 4), 0, -1), S(rng.randn(5), 0, 0), S(rng.randn(0, 3), 1, 0), S(A(1.5), 0, -1)],
+        takes=(0, 1),
+        **options,
     )
-
-
-def swap_cases():
-    for name in ("swapdims", "swapaxes"):
-        yield moved(
-            name,
-            lambda x, a, b: np.swapaxes(x, a, b) if x.ndim else x,
-            lambda rng: [
-                S(rng.randn(2, 3, 4), 0, -1),
-                S(rng.randn(5), 0, 0),
-                S(rng.randn(0, 3), 1, 0),
-                S(A(1.5), 0, -1),
-            ],
-            takes=(0, 1),
-            errors=(Bad(lambda T, name=name: getattr(T, name)(T.ones(2, 3), 0, 2), ("2",)),),
-        )
 
 
 # Parts
@@ -355,9 +348,10 @@ VIEWS = [
         lambda rng: [S(rng.randn(3, 4)), S(A(rng.randn())), S(rng.randn(0, 3)), S(rng.randn(5))],
         errors=(Bad(lambda T: T.ravel(3.0), ("float",)),),
     ),
-    moved("movedim", np.moveaxis, move_samples, takes=(0, 1), errors=move_errors("movedim")),
-    moved("moveaxis", np.moveaxis, move_samples, takes=(0, 1), errors=move_errors("moveaxis")),
-    *swap_cases(),
+    moved("movedim", np.moveaxis, move_samples, takes=(0, 1), errors=MOVE_ERRORS),
+    moved("moveaxis", np.moveaxis, move_samples, takes=(0, 1), row=False),
+    swapped("swapaxes", errors=(Bad(lambda T: T.swapaxes(T.ones(2, 3), 0, 2), ("2",)),)),
+    swapped("swapdims", row=False),
 ]
 
 CASES = [*VIEWS, *part_cases()]

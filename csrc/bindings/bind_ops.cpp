@@ -101,11 +101,12 @@ constexpr Entry kEntries[] = {
 
 // Other names that PyTorch has for ops, and for their in-place forms.
 constexpr std::pair<std::string_view, const char*> kAliases[] = {
-    {"absolute", "abs"},    {"negative", "neg"}, {"multiply", "mul"},     {"subtract", "sub"},  {"divide", "div"},
-    {"true_divide", "div"}, {"clip", "clamp"},   {"fix", "trunc"},        {"sgn", "sign"},      {"arcsin", "asin"},
-    {"arccos", "acos"},     {"arctan", "atan"},  {"arctan2", "atan2"},    {"arcsinh", "asinh"}, {"arccosh", "acosh"},
-    {"arctanh", "atanh"},   {"greater", "gt"},   {"greater_equal", "ge"}, {"less", "lt"},       {"less_equal", "le"},
-    {"not_equal", "ne"},
+    {"absolute", "abs"},  {"negative", "neg"},     {"multiply", "mul"},     {"subtract", "sub"},
+    {"divide", "div"},    {"true_divide", "div"},  {"clip", "clamp"},       {"fix", "trunc"},
+    {"sgn", "sign"},      {"arcsin", "asin"},      {"arccos", "acos"},      {"arctan", "atan"},
+    {"arctan2", "atan2"}, {"arcsinh", "asinh"},    {"arccosh", "acosh"},    {"arctanh", "atanh"},
+    {"greater", "gt"},    {"greater_equal", "ge"}, {"less", "lt"},          {"less_equal", "le"},
+    {"not_equal", "ne"},  {"ger", "outer"},        {"moveaxis", "movedim"}, {"swapdims", "transpose"},
 };
 
 // The definitions of the functions, or of the methods, under all their names. Names live as long as the process.

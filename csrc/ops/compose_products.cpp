@@ -76,7 +76,6 @@ Tensor outer(const Tensor& input, const Tensor& vec2) {
   if (input.rank() != 1 || vec2.rank() != 1) fail("outer", input, vec2, "expected two vectors; use ravel() or kron()");
   return mul(unsqueeze(input, 1), vec2);
 }
-Tensor ger(const Tensor& input, const Tensor& vec2) { return outer(input, vec2); }
 
 Tensor inner(const Tensor& input, const Tensor& other) {
   check_dtypes("inner", input, other);

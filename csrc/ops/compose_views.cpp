@@ -120,10 +120,6 @@ Tensor movedim(const Tensor& input, const Dims& source, const Dims& destination)
   }
   return permute(input, order);
 }
-Tensor moveaxis(const Tensor& input, const Dims& source, const Dims& destination) {
-  return movedim(input, source, destination);
-}
-Tensor swapdims(const Tensor& input, int64_t dim0, int64_t dim1) { return transpose(input, dim0, dim1); }
 Tensor swapaxes(const Tensor& input, int64_t axis0, int64_t axis1) { return transpose(input, axis0, axis1); }
 
 Tensor narrow(const Tensor& input, int64_t dim, int64_t start, int64_t length) {

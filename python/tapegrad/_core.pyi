@@ -708,7 +708,7 @@ class Tensor:
         """In place: gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
     def ger(self, vec2: Tensor) -> Tensor:
-        """outer()."""
+        """All products of two vectors' elements, (n, m)."""
 
     def get_device(self) -> builtins.int:
         """-1, PyTorch's number of the CPU."""
@@ -992,7 +992,7 @@ class Tensor:
         """Product of two matrices, (n, m) and (m, p)."""
 
     def moveaxis(self, source: _Size, destination: _Size) -> Tensor:
-        """movedim(), under NumPy's name."""
+        """A view with the dimensions source moved to the places destination."""
 
     def movedim(self, source: _Size, destination: _Size) -> Tensor:
         """A view with the dimensions source moved to the places destination."""
@@ -1421,7 +1421,7 @@ class Tensor:
         """transpose(), under NumPy's name."""
 
     def swapdims(self, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-        """transpose(): a view with two dimensions exchanged."""
+        """A view with two dimensions exchanged."""
 
     def t(self) -> Tensor:
         """The transpose of a matrix; vectors and scalars are returned as they are."""
@@ -2265,7 +2265,7 @@ def gelu_tanh(input: Tensor) -> Tensor:
     """gelu by tanh: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
 def ger(input: Tensor, vec2: Tensor) -> Tensor:
-    """outer()."""
+    """All products of two vectors' elements, (n, m)."""
 
 def get_default_dtype() -> dtype:
     """The dtype of Python floats and of creation functions."""
@@ -2552,7 +2552,7 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices, (n, m) and (m, p)."""
 
 def moveaxis(input: Tensor, source: _Size, destination: _Size) -> Tensor:
-    """movedim(), under NumPy's name."""
+    """A view with the dimensions source moved to the places destination."""
 
 def movedim(input: Tensor, source: _Size, destination: _Size) -> Tensor:
     """A view with the dimensions source moved to the places destination."""
@@ -3018,7 +3018,7 @@ def swapaxes(input: Tensor, axis0: builtins.int, axis1: builtins.int) -> Tensor:
     """transpose(), under NumPy's name."""
 
 def swapdims(input: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
-    """transpose(): a view with two dimensions exchanged."""
+    """A view with two dimensions exchanged."""
 
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and scalars are returned as they are."""
