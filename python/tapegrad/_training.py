@@ -139,13 +139,12 @@ class Training:
         if self._accumulate > 1:
             self._update()
         run.step = self._steps_before + self._steps()
-        now = time.perf_counter()
-        run.seconds = now - self._start
+        run.seconds = time.perf_counter() - self._start
         self._bar.update(run.epoch, self._totals)
         run.call("on_step")
         if run.ended is not None:
             raise _Stopped(run.ended)
-        if self._deadline is not None and now >= self._deadline:
+        if self._deadline is not None and time.perf_counter() >= self._deadline:
             raise _Stopped("max_seconds are over")
 
     # The step: as a whole, or its gradients and, after some batches, the update.
