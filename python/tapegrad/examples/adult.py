@@ -19,7 +19,7 @@ from tapegrad.callbacks import EarlyStopping
 from tapegrad.metrics import F1
 from tapegrad.tables import OneHot, Standardize, Table, read_csv
 
-from ._tables import find_file, numbers, over_seeds, texts
+from ._shared import find_file, numbers, over_seeds, positive, texts
 
 COLUMNS = [
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race",
@@ -103,8 +103,8 @@ def runner(data, test, epochs: int) -> Callable[[int], dict[str, float]]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder with adult.data and adult.test")
-    parser.add_argument("--seeds", type=int, default=5, help="how many models to train, each from its own seed")
-    parser.add_argument("--epochs", type=int, default=30, help="at most so many (default: 30)")
+    parser.add_argument("--seeds", type=positive, default=5, help="how many models to train, each from its own seed")
+    parser.add_argument("--epochs", type=positive, default=30, help="at most so many (default: 30)")
     options = parser.parse_args(argv)
     try:
         data, test = load(options.data)

@@ -18,6 +18,8 @@ from tapegrad.callbacks import LRScheduler
 from tapegrad.datasets import FashionMNIST
 from tapegrad.optim.lr_scheduler import CosineAnnealingLR
 
+from ._shared import new_figure, positive
+
 
 class Autoencoder(nn.Module):
     """(N, pixels) in [0, 1] -> the same by way of `encoder`, (N, code), and `decoder`."""
@@ -70,37 +72,32 @@ def errors(model: nn.Module, components: PrincipalComponents, images: np.ndarray
     return tuple(mean_squared_error(images, f(images)) for f in (lambda x: tg.predict(model, x), components))
 
 
-def plot(model: nn.Module, components: PrincipalComponents, images: np.ndarray, path: str) -> None:
-    """Draws images (N, 784), and below what the model and the principal components make of them."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib") from error
+def plot(model: nn.Module, components: PrincipalComponents, images: np.ndarray, figure) -> None:
+    """Draws images (N, 784) into a matplotlib Figure, and below what model and principal components make of them."""
     rows = {"image": images, "autoencoder": tg.predict(model, images), "PCA": components(images)}
-    figure = Figure(figsize=(len(images), 1.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(images), squeeze=False)
     for axes, (title, pictures) in zip(grid, rows.items(), strict=True):
         for axis, picture in zip(axes, pictures, strict=True):
             axis.imshow(picture.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
         axes[0].set_ylabel(title)
-    figure.savefig(path, dpi=120)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder with the files of Fashion-MNIST")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--code", type=int, default=32, help="numbers to an image (default: 32)")
+    parser.add_argument("--epochs", type=positive, default=10, help="default: 10")
+    parser.add_argument("--code", type=positive, default=32, help="numbers to an image (default: 32)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", metavar="PATH", help="draw test images and their reconstructions into this file")
     options = parser.parse_args(argv)
-    if not 0 < options.code <= 784:
-        parser.error(f"--code must be 1 to 784, got {options.code}")
+    if options.code > 784:
+        parser.error(f"--code must be at most 784, the number of pixels, got {options.code}")
     try:
         images, test = (FashionMNIST(options.data, train=part).tensors().tensors[0] for part in (True, False))
     except FileNotFoundError as error:
         parser.error(str(error))
+    figure = new_figure(10, 3.3) if options.plot else None  # first: it may lack matplotlib
     tg.manual_seed(options.seed)
 
     def show(history):
@@ -113,8 +110,9 @@ def main(argv: list[str] | None = None) -> None:
         f"test error per pixel: autoencoder {ours:.5f}, {options.code} principal components {linear:.5f}, "
         f"ratio {ours / linear:.2f}"
     )
-    if options.plot:
-        plot(model, components, test[:10].numpy(), options.plot)
+    if figure is not None:
+        plot(model, components, test[:10].numpy(), figure)
+        figure.savefig(options.plot, dpi=120)
 
 
 if __name__ == "__main__":

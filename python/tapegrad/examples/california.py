@@ -24,7 +24,7 @@ from tapegrad.callbacks import EarlyStopping, LRScheduler
 from tapegrad.optim.lr_scheduler import CosineAnnealingLR
 from tapegrad.tables import OneHot, Standardize, read_csv, train_test_split
 
-from ._tables import find_file, numbers, over_seeds, texts
+from ._shared import find_file, numbers, over_seeds, positive, texts
 
 PRICE = "median_house_value"
 SCALES = (1, 2, 4, 8, 16, 32)  # half waves over 5 degrees
@@ -113,8 +113,8 @@ def runner(houses: Houses, epochs: int) -> Callable[[int], dict[str, float]]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder with housing.csv")
-    parser.add_argument("--seeds", type=int, default=5, help="how many models to train, each on its own split")
-    parser.add_argument("--epochs", type=int, default=30, help="at most so many (default: 30)")
+    parser.add_argument("--seeds", type=positive, default=5, help="how many models to train, each on its own split")
+    parser.add_argument("--epochs", type=positive, default=30, help="at most so many (default: 30)")
     options = parser.parse_args(argv)
     try:
         houses = load(options.data)

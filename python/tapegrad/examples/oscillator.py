@@ -20,6 +20,8 @@ import numpy as np
 import tapegrad as tg
 from tapegrad import nn
 
+from ._shared import new_figure, positive
+
 DAMPING, FREQUENCY = 1.0, 10.0  # d and w
 POINTS = 100
 
@@ -123,29 +125,23 @@ def run(steps: int = 2000, seed: int = 0, *, compiled: bool = True) -> tuple[nn.
     return net, *train(tg.compile(step) if compiled else step, steps)
 
 
-def plot(net: nn.Module, path: str) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib") from error
+def plot(net: nn.Module, figure) -> None:
+    """Draws the network's solution and the exact one into a matplotlib Figure."""
     times = np.linspace(0, 1, 1001)
-    figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(times, exact(times), label="exact")
     axes.plot(times, solution(net, times), "--", label="network")
     axes.set(xlabel="t", ylabel="u")
     axes.legend()
-    figure.savefig(path, dpi=120)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000, help="steps of Adam (default: 2000)")
+    parser.add_argument("--steps", type=positive, default=2000, help="steps of Adam (default: 2000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plot", metavar="PATH", help="draw the solution into this file (.png, .svg, .pdf)")
     options = parser.parse_args(argv)
-    if options.steps < 1:
-        parser.error(f"--steps must be at least 1, got {options.steps}")
+    figure = new_figure(6, 4) if options.plot else None  # first: it may lack matplotlib
     seconds = {}
     for kind in ("eager", "compiled"):
         net, loss, seconds[kind] = run(options.steps, options.seed, compiled=kind == "compiled")
@@ -156,8 +152,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"compiled is {seconds['eager'] / seconds['compiled']:.1f} times as fast")
     loss, time_taken = polish(net, make_times())
     print(f"then L-BFGS                  loss {loss:.2e}  max error {max_error(net):.6f}  {time_taken:.2f} s")
-    if options.plot:
-        plot(net, options.plot)
+    if figure is not None:
+        plot(net, figure)
+        figure.savefig(options.plot, dpi=120)
 
 
 if __name__ == "__main__":

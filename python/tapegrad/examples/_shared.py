@@ -1,5 +1,6 @@
-"""What the examples on tables share: finding a file, columns as arrays, a line of results for each seed."""
+"""What several examples share: arguments, finding a file, columns as arrays, results by seed, a figure."""
 
+import argparse
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from tapegrad.tables import Table, column_numbers
+
+
+def positive(text: str) -> int:
+    """The type of an argument that is a number of things."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
 
 
 def find_file(root: str | os.PathLike | None, folder: str, name: str, source: str) -> Path:
@@ -55,3 +64,12 @@ def over_seeds(run: Callable[[int], dict[str, float]], seeds: int, formats: dict
 
 def _print_row(title: str, row: dict[str, float], formats: dict[str, str]) -> None:
     print(f"{title:4}", *(f"{row[name]:>10{form}}" for name, form in formats.items()), flush=True)
+
+
+def new_figure(width: float, height: float):
+    """A matplotlib Figure of so many inches, which needs no display. Raises ImportError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("--plot needs matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(width, height), layout="constrained")
