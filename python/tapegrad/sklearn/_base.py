@@ -235,13 +235,13 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _warn(self, history, rule: StoppingRule) -> None:
         if history.interrupted:
-            warnings.warn("training was interrupted; the weights are those it had reached", stacklevel=3)
+            warnings.warn("training was interrupted; the weights are those it had reached", stacklevel=4)
         elif history.stopped is None:
             warnings.warn(
                 f"training has not converged in max_iter={self.max_iter} epochs (tol={self.tol:g}): raise max_iter, "
                 "scale the features, or try another learning_rate_init",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _forward(self, X) -> np.ndarray:
