@@ -26,6 +26,7 @@ class _Frames(threading.local):
 
 
 frames = _Frames()
+RULES = {}  # by name of the operation; _rules.py writes them
 
 
 class Batched:
@@ -122,8 +123,6 @@ def levels_of(tree):
 
 def dispatch(name, args, kwargs):
     """An operation of which some operand is batched: by its rule, or sample by sample."""
-    from ._rules import RULES
-
     frame = levels_of((args, kwargs))[-1]
     rule = RULES.get(name)
     if rule is not None:

@@ -1,7 +1,7 @@
 """Batching rules: what an operation on samples is as an operation on all of them. NotImplemented: sample by sample."""
 
 from .. import _core
-from ._batched import Batched, batched_in, call, inside, spread, wrap
+from ._batched import RULES, Batched, batched_in, call, inside, spread, wrap
 
 # Elementwise, with operands that broadcast; and what concerns one tensor and keeps its shape.
 _ELEMENTWISE = [
@@ -238,7 +238,7 @@ def _dropout(frame, input, p=0.5, training=True):
     return input * call("dropout", call("ones_like", value[0]).detach(), p, True)
 
 
-RULES = {name: _elementwise(name) for name in _ELEMENTWISE}
+RULES |= {name: _elementwise(name) for name in _ELEMENTWISE}
 RULES |= {f"{name}_": _in_place(f"{name}_") for name in (*_core._elementwise_names(), "copy", "fill", "zero")}
 RULES |= {name: _along(name) for name in _ALONG}
 RULES |= {

@@ -5,6 +5,7 @@ import functools
 from .. import _core
 from .._core import Tensor
 from .._tree import flatten
+from . import _rules  # noqa: F401  (the rules that operations on batched tensors look up)
 from ._batched import Batched, Frame, frames, inside, spread
 
 
