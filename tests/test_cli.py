@@ -14,7 +14,7 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import cli, datasets
-from tapegrad._cli_model import load_model
+from tapegrad._cli.model import load_model
 from tapegrad.checkpoint import load_metadata, save
 
 
@@ -276,7 +276,7 @@ def test_divergence_is_status_1(capsys):
 
 
 def test_ctrl_c_saves_the_model(capsys, monkeypatch, tmp_path):
-    from tapegrad import _cli_train
+    from tapegrad._cli import train
 
     def fit(model, train, *, on_epoch, **options):
         def stop(history):
@@ -286,7 +286,7 @@ def test_ctrl_c_saves_the_model(capsys, monkeypatch, tmp_path):
 
         return tg.fit(model, train, on_epoch=stop, **options)
 
-    monkeypatch.setattr(_cli_train, "fit", fit)
+    monkeypatch.setattr(train, "fit", fit)
     status, out, _ = run(capsys, "train", "--out", "run")
     assert status == 130 and "interrupted" in out and "test accuracy" in out
     load_model(tmp_path / "run" / "model.safetensors")

@@ -117,13 +117,13 @@ def test_isa_objects_export_their_table_alone(level, tmp_path):
 LAYERS = {
     "_core": 0,
     "_data": 1, "_grad_mode": 1, "_threads": 1, "_repr": 1, "_tree": 1, "_values_indices": 1, "autograd": 1, "func": 1,
-    "_explain_names": 1, "_device": 1, "_queries": 1, "_ufuncs": 1, "cuda": 1, "_preprocess": 1, "_lazy": 1,
-    "_figure": 1, "utils": 1, "nn": 1, "linalg": 1, "_atomic_write": 1, "_safetensors": 1, "_structure": 1,
+    "_device": 1, "_queries": 1, "_ufuncs": 1, "cuda": 1, "_preprocess": 1, "_lazy": 1,
+    "_figure": 1, "utils": 1, "nn": 1, "linalg": 1, "_files": 1,
     "optim": 2, "datasets": 2, "checkpoint": 2, "tables": 2, "_history": 2, "_metric": 2, "metrics": 2,
     "callbacks": 2,
-    "_summary": 2, "profiler": 2, "_explain": 2, "_program_graph": 2,
-    "_compile": 3, "_fit_data": 3, "_fit_loop": 3, "_fit_loss": 3, "_progress": 3, "_run": 3, "_training": 3, "fit": 3,
-    "_cli_data": 4, "_cli_model": 4, "_cli_predict": 4, "_cli_train": 4, "cli": 4, "sklearn": 4, "examples": 4,
+    "_summary": 2, "profiler": 2, "_explain": 2,
+    "_compile": 3, "_fit": 3, "fit": 3,
+    "_cli": 4, "cli": 4, "sklearn": 4, "examples": 4,
     "_typed_tensors": 1, "expr": 4,
     "__main__": 5, "__init__": 5,
 }  # fmt: skip

@@ -74,7 +74,7 @@ class Compiled:
         """What has been captured, to print: for each program the instructions before and after planning, with operands,
         lines, flops and bytes; how much memory it keeps; names of parameters. `programs` has the same as objects.
         """
-        from ._explain import Explanation, ProgramView
+        from ._explain.text import Explanation, ProgramView
 
         programs = [
             ProgramView(captured.program, self._function, captured._held[0], captured._used, bool(key[-1] & 1))
@@ -85,13 +85,13 @@ class Compiled:
 
     def to_dot(self, program=0):
         """The instructions of a program (its number in `explain().programs`) as a graph in Graphviz's language."""
-        from ._program_graph import to_dot
+        from ._explain.graph import to_dot
 
         return to_dot(self._program(program))
 
     def to_svg(self, program=0):
         """The same graph drawn, as the text of an SVG file. ValueError where it is too large to be read."""
-        from ._program_graph import to_svg
+        from ._explain.graph import to_svg
 
         return to_svg(self._program(program))
 

@@ -6,9 +6,10 @@ import copy
 import os
 from collections.abc import Mapping
 
-from . import _core, _safetensors
-from ._atomic_write import write_atomically as write_atomically
-from ._structure import pack, pack_plain, to_tensor, unpack
+from . import _core
+from ._files import safetensors
+from ._files.atomic import write_atomically
+from ._files.structure import pack, pack_plain, to_tensor, unpack
 
 _STRUCTURE = "tapegrad.structure"
 _CHECKPOINT = "tapegrad.checkpoint"
@@ -53,7 +54,7 @@ def load(path: str | os.PathLike):
 
 def load_metadata(path: str | os.PathLike) -> dict[str, str]:
     """Reads the texts stored beside the tensors of a safetensors file. Raises as load() does."""
-    texts = _safetensors.read_metadata(path)
+    texts = safetensors.read_metadata(path)
     return {name: text for name, text in texts.items() if name not in (_STRUCTURE, _CHECKPOINT)}
 
 
@@ -77,12 +78,12 @@ def _texts(metadata) -> dict[str, str]:
 
 
 def _write(path, arrays, texts) -> None:
-    write_atomically(path, lambda temporary: _safetensors.write(temporary, arrays, texts))
+    write_atomically(path, lambda temporary: safetensors.write(temporary, arrays, texts))
 
 
 def _load(path):
     """(what was saved, texts)."""
-    arrays, texts = _safetensors.read(path)
+    arrays, texts = safetensors.read(path)
     try:
         if _STRUCTURE in texts:
             return unpack(texts[_STRUCTURE], arrays), texts

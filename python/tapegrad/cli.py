@@ -126,7 +126,7 @@ def _add_train(commands) -> None:
 
 
 def _train(options) -> int:
-    from ._cli_train import train
+    from ._cli.train import train
 
     if options.hidden is not None:
         options.hidden = [size for sizes in options.hidden for size in sizes]
@@ -134,7 +134,7 @@ def _train(options) -> int:
 
 
 def _predict(options) -> int:
-    from ._cli_predict import predict_file
+    from ._cli.predict import predict_file
 
     return predict_file(options)
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import _core, nn, optim
-from ._fit_data import as_tensor, batches_of, check_count, dataset_of, dtype_of, split_off, targets_of
-from ._fit_loss import BatchLoss, class_weights, find_loss
+from ._fit.batches import as_tensor, batches_of, check_count, dataset_of, dtype_of, split_off, targets_of
+from ._fit.losses import BatchLoss, class_weights, find_loss
+from ._fit.progress import Bar
+from ._fit.run import Run, read_state
+from ._fit.training import Training, measure, measuring
 from ._grad_mode import no_grad
 from ._history import History
-from ._progress import Bar
-from ._run import Run, read_state
-from ._training import Training, measure, measuring
 from ._tree import flatten
 from .metrics import metric_makers
 from .utils.data import TensorDataset

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import datasets
-from .tables import Features, Table, Target, find_target, read_csv, split_rows
+from .. import datasets
+from ..tables import Features, Table, Target, find_target, read_csv, split_rows
 
 
 @dataclass

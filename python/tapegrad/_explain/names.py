@@ -3,7 +3,7 @@
 import inspect
 from collections import Counter
 
-from . import _core
+from .. import _core
 
 
 def tensors_by_address(used):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from . import _core, nn
+from .. import _core, nn
 
 LOSSES = {
     "bce": nn.BCELoss,

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from . import _core, nn
-from ._grad_mode import no_grad
-from .checkpoint import load, load_metadata, save
+from .. import _core, nn
+from .._grad_mode import no_grad
+from ..checkpoint import load, load_metadata, save
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 _FORMAT = 1

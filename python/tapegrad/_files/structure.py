@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from . import _core
+from .. import _core
 
 # A value is its own JSON (None, bool, finite float, int of 64 bits, str, list) or an object of one of these tags:
 # {"dict": [[key, value], ...]}, {"tuple": [...]}, {"int": "0x.."}, {"float": "nan"}, {"dtype": "float32"},

@@ -9,8 +9,8 @@ from os.path import basename
 from struct import unpack
 from typing import NamedTuple
 
-from . import _core
-from ._explain_names import arguments, tensors_by_address
+from .. import _core
+from .names import arguments, tensors_by_address
 
 _ROWS = 60  # of a list of instructions that are printed
 _LAST = 10  # of them from its end

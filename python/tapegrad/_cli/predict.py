@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 
-from ._cli_data import filled_in, read_images, scaled
-from ._cli_model import load_model, predict, probabilities
-from .checkpoint import write_atomically
-from .tables import Features, Target, read_csv
+from .._files.atomic import write_atomically
+from ..tables import Features, Target, read_csv
+from .data import filled_in, read_images, scaled
+from .model import load_model, predict, probabilities
 
 
 def predict_file(options) -> int:

@@ -8,12 +8,12 @@ from itertools import chain
 
 import numpy as np
 
-from . import _core, optim
-from ._fit_loop import Pass, Totals
-from ._fit_loss import BatchLoss
-from ._grad_mode import no_grad
-from ._run import Run
-from .utils.data import DataLoader
+from .. import _core, optim
+from .._grad_mode import no_grad
+from ..utils.data import DataLoader
+from .losses import BatchLoss
+from .passes import Pass, Totals
+from .run import Run
 
 _ADVICE = "training has diverged: try a smaller learning rate, or inputs scaled to about 1"
 

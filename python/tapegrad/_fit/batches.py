@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from . import _core
-from ._fit_loss import takes_classes
-from .utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, random_split
-from .utils.data._rows import rows_of
+from .. import _core
+from ..utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, random_split
+from ..utils.data._rows import rows_of
+from .losses import takes_classes
 
 NAMES = ("X", "y", "sample_weight")
 

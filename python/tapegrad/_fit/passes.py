@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from . import _core
-from ._compile import Compiled, try_capture
-from ._grad_mode import no_grad
-from .utils.data._rows import rows_of
+from .. import _core
+from .._compile import Compiled, try_capture
+from .._grad_mode import no_grad
+from ..utils.data._rows import rows_of
 
 _BUDGET = 0.04  # seconds that an epoch stays in C++, for Ctrl-C and the progress bar
 _COUNTED = ("loss", "samples", "batches", "last")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import _core, optim
-from ._cli_data import Problem, counted, load_problem
-from ._cli_model import Architecture, predict, save_model
-from ._history import History
-from .checkpoint import write_atomically
-from .fit import find_optimizer, fit
+from .. import _core, optim
+from .._files.atomic import write_atomically
+from .._history import History
+from ..fit import find_optimizer, fit
+from .data import Problem, counted, load_problem
+from .model import Architecture, predict, save_model
 
 # By the name of --optimizer: which of a problem's learning rates it takes; the others take their own.
 _RATES = {"sgd": "sgd_lr", **dict.fromkeys(("adam", "adamax", "adamw", "nadam", "radam"), "adam_lr")}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 
-from . import _core
-from ._history import History
-from .utils.data import DataLoader
+from .. import _core
+from .._history import History
+from ..utils.data import DataLoader
 
 _FORMAT = 1
 _HOOKS = ("on_fit_begin", "on_epoch_begin", "on_gradients", "on_step", "on_epoch_end", "on_fit_end")
@@ -21,7 +21,7 @@ class Run:
     """
 
     def __init__(self, model, optimizer, history: History, epochs: int, callbacks, batches, begun: bytes):
-        from .callbacks import defines
+        from ..callbacks import defines
 
         self.model = model
         self.optimizer = optimizer
@@ -67,7 +67,7 @@ class Run:
 
         To be called from on_epoch_end, on_step or on_fit_end. The file appears whole or not at all.
         """
-        from .checkpoint import save
+        from ..checkpoint import save
 
         save(self.state_dict(), path)
 
@@ -131,7 +131,7 @@ class Run:
 
 def read_state(path: str | os.PathLike) -> dict | None:
     """What Run.save() wrote; None where there is no such file. ValueError for any other file."""
-    from .checkpoint import load
+    from ..checkpoint import load
 
     if not os.path.exists(path):
         return None

@@ -1,0 +1,1 @@
+"""What a compiled function has captured, as text and as a graph."""

@@ -1,0 +1,1 @@
+"""How values become files: nested structures, the safetensors format, writing whole or not at all."""
