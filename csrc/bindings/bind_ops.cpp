@@ -1,6 +1,7 @@
 // Functions and methods generated from ops.def.
 #include "bindings/bind_ops.h"
 
+#include <algorithm>
 #include <string_view>
 #include <type_traits>
 
@@ -128,12 +129,51 @@ std::vector<PyMethodDef> definitions(Kind kind) {
   return out;
 }
 
+// The function of an op with a parameter `inplace`, as nn.functional has it; the input is never overwritten.
+template <class Row>
+struct AcceptingInplace {
+  static const Parameters& parameters() {
+    static const auto* p = new Parameters(Row::name, "input, inplace=False");
+    return *p;
+  }
+  static PyObject* function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) noexcept {
+    if (n == 1 && !keywords) return Bound<Row>::function(nullptr, args, 1, nullptr);
+    try {
+      PyObject* values[2];
+      py::object rest;
+      parameters().bind(nullptr, args, n, keywords, values, rest);
+      return Bound<Row>::function(nullptr, values, 1, nullptr);
+    } catch (...) {
+      set_python_error(Row::name);
+      return nullptr;
+    }
+  }
+  static PyMethodDef definition() {
+    const auto* e = std::find_if(std::begin(kEntries), std::end(kEntries),
+                                 [](const Entry& x) { return x.name && std::string_view(x.name) == Row::name; });
+    const std::string doc = std::string(e->doc) + " inplace is accepted; the input is never overwritten.";
+    return {Row::name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&function)),
+            METH_FASTCALL | METH_KEYWORDS, parameters().docstring(Row::name, doc.c_str(), false)};
+  }
+};
+
+template <class... Rows>
+std::vector<PyMethodDef> accepting_inplace() {
+  return {AcceptingInplace<Rows>::definition()...};
+}
+
 }  // namespace
 
 std::vector<PyMethodDef> op_methods() { return definitions(M); }
 
 void bind_op_functions(py::module_& m) {
   add_functions(m, definitions(F));
+  static auto forms =
+      accepting_inplace<rows::relu, rows::selu, rows::silu, rows::mish, rows::hardsigmoid, rows::hardswish>();
+  for (PyMethodDef& form : forms) {
+    PyObject* const function = PyCFunction_NewEx(&form, nullptr, m.attr("__name__").ptr());
+    m.attr(("_" + std::string(form.ml_name)).c_str()) = py::reinterpret_steal<py::object>(function);
+  }
   m.def(
       "op_names",
       [] {

@@ -1681,11 +1681,20 @@ def _check_dirty(name: str, tensor: Tensor) -> None:
 def _elementwise_names() -> list[str]:
     """Names of the ops that work element by element, with operands that broadcast."""
 
+def _hardsigmoid(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6. inplace is accepted; the input is never overwritten."""
+
+def _hardswish(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """x hardsigmoid(x) (Howard et al., 2019). inplace is accepted; the input is never overwritten."""
+
 def _make_subclass(cls: type[Any], data: Any, requires_grad: builtins.bool = False) -> Tensor:
     """The data of a tensor as an instance of a Tensor subclass."""
 
 def _measure_peak() -> tuple[builtins.float, builtins.float, list[tuple[builtins.float, builtins.float]]]:
     """(flops / s in float32, in float64, [(bytes of the working set, bytes / s), ...]), of the current threads."""
+
+def _mish(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """x tanh(log(1 + exp(x))) (Misra, 2019). inplace is accepted; the input is never overwritten."""
 
 def _note_use(object: Any) -> None:
     """Tells a running capture of a module or optimizer."""
@@ -1723,6 +1732,9 @@ def _record_function(
 def _refuse_capture(what: str) -> None:
     """Within a compiled function: an error, or the end of its capture."""
 
+def _relu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """max(x, 0); the gradient at 0 is 0, nan passes through. inplace is accepted; the input is never overwritten."""
+
 def _require_finite(x: Tensor) -> Tensor:
     """The one value of x, outside the graph. Raises _NotFinite, also in a replay, before what follows is run."""
 
@@ -1731,6 +1743,10 @@ def _run_checkpointed(function: Callable[[], Any], again: Callable[[], Any]) -> 
 
 def _same_objects(a: list[Any], b: list[Any]) -> builtins.bool:
     """Whether two lists hold the same objects in the same order."""
+
+def _selu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """scale (x where x > 0, alpha (exp(x) - 1) elsewhere), the constants of Klambauer et al., 2017. inplace is
+    accepted; the input is never overwritten."""
 
 def _set_anomaly(mode: builtins.bool, package: str) -> None:
     """Looks for nan behind every operation, or no longer."""
@@ -1749,6 +1765,9 @@ def _set_module_error(function: Callable[..., Any]) -> None:
 
 def _set_module_hooks(function: Callable[..., Any]) -> None:
     """From now on function(module, args, keywords) calls modules whose _hooks are not empty."""
+
+def _silu(input: Tensor, inplace: builtins.bool = False) -> Tensor:
+    """x sigmoid(x). inplace is accepted; the input is never overwritten."""
 
 def _sort_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Tensor]] | None:
     """(key, tensors) of a call's arguments; None inside of a capture."""

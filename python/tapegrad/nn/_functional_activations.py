@@ -1,25 +1,6 @@
-"""Activation functions. Those with `inplace` accept it as PyTorch does, but the input is never overwritten."""
+"""Activation functions beyond the ops."""
 
 from .. import _core
-
-
-def _accepting_inplace(function):
-    """The op with the parameter `inplace`."""
-
-    def activation(input, inplace=False):
-        return function(input)
-
-    activation.__name__ = activation.__qualname__ = function.__name__
-    activation.__doc__ = function.__doc__ + " inplace is accepted; the input is never overwritten."
-    return activation
-
-
-relu = _accepting_inplace(_core.relu)
-selu = _accepting_inplace(_core.selu)
-silu = _accepting_inplace(_core.silu)
-mish = _accepting_inplace(_core.mish)
-hardsigmoid = _accepting_inplace(_core.hardsigmoid)
-hardswish = _accepting_inplace(_core.hardswish)
 
 
 def gelu(input, approximate="none"):

@@ -1,5 +1,11 @@
 """The functions behind the layers, under the names of torch.nn.functional."""
 
+from .._core import _hardsigmoid as hardsigmoid
+from .._core import _hardswish as hardswish
+from .._core import _mish as mish
+from .._core import _relu as relu
+from .._core import _selu as selu
+from .._core import _silu as silu
 from .._core import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -29,14 +35,8 @@ from ._functional_activations import (
     glu,
     gumbel_softmax,
     hardshrink,
-    hardsigmoid,
-    hardswish,
-    mish,
     prelu,
-    relu,
     rrelu,
-    selu,
-    silu,
     softmin,
     softplus,
     softshrink,

@@ -17,6 +17,10 @@ class FusedOptimizer(Optimizer):
     _choices = {}
     _state = {}
     _counts = {"step": 0.0}
+    _switches = ()  # the options that ask for state
+
+    def __init_subclass__(cls):
+        cls._switches = tuple(option for option in cls._state.values() if option is not None)
 
     def _first_value(self, name, param, group):
         """A parameter's state tensor before the first step."""
@@ -27,17 +31,16 @@ class FusedOptimizer(Optimizer):
         return tuple(float(state.get(name, first)) for name, first in self._counts.items()) or (0.0,)
 
     def _update(self, group, params, grads):
-        # A loop: this runs at every step.
-        names = []
-        for name, option in self._state.items():
-            if option is None or group[option] != 0:
-                names.append(name)
+        asked = []  # by a loop, as this runs at every step
+        for option in self._switches:
+            asked.append(group[option] != 0)
         known = self._cache.get(id(group))
-        if known is None or known[0] != names or not _core._same_objects(known[1], params):
+        if known is None or known[0] != asked or not _core._same_objects(known[1], params):
+            names = [name for name, option in self._state.items() if option is None or group[option] != 0]
             options = _core._Options(group, self._options, self._choices)
             runs = _core._outside_capture(lambda: self._runs(group, params, names))  # once, not at every replay
             _core._structure_changed()  # the step counts are new tensors
-            known = self._cache[id(group)] = names, list(params), runs, options
+            known = self._cache[id(group)] = asked, list(params), runs, options
         _, _, runs, options = known
         for members, state, step in runs:
             if members is None:
