@@ -68,7 +68,7 @@ PARAMETERS = by_name(
         "correction label_smoothing margin beta delta threshold.threshold threshold.value histc.min histc.max rtol "
         "atol logit.eps lambd base logspace.start logspace.end",
         "SupportsIndex": "steps seed",
-        "bool": "keepdim unbiased training requires_grad retain_graph create_graph allow_unused copy mode "
+        "bool": "keepdim unbiased training requires_grad retain_graph create_graph only_inputs allow_unused copy mode "
         "keep_grads inplace descending stable largest sorted return_inverse return_counts out_int32 right "
         "equal_nan accumulate replacement force non_blocking as_tuple is_grads_batched materialize_grads",
         "str": "what root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name",

@@ -34,6 +34,14 @@ def test_grad_materializes_zeros():
         autograd.grad((x * 2).sum(), [y], allow_unused=False, materialize_grads=True)
 
 
+def test_only_inputs_is_in_pytorchs_place():
+    x = leaf([1.0, 2.0])
+    (g,) = autograd.grad(x * x, x, tg.ones(2).double(), True, False, True)
+    same(g, [2, 4])
+    with pytest.raises(ValueError, match="only_inputs=False is not supported"):
+        autograd.grad(x.sum(), x, only_inputs=False)
+
+
 def test_grad_refuses():
     x, c = leaf([1, 2]), tg.ones(2)
     with pytest.raises(ValueError, match=r"vmap"):

@@ -2298,6 +2298,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: builtins.bool | None = None,
     create_graph: builtins.bool = False,
+    only_inputs: builtins.bool = True,
     allow_unused: builtins.bool | None = None,
     is_grads_batched: builtins.bool = False,
     materialize_grads: builtins.bool = False,
@@ -2305,8 +2306,8 @@ def grad(
     """Gradients of the outputs with respect to the inputs, without touching any .grad; a tuple.  grad_outputs:
     gradients of the outputs, in their shapes; needed unless an output has one element. retain_graph: keep what the
     graph saved, for another call (as create_graph if not given). create_graph: the results can be differentiated again.
-    allow_unused: None for inputs that the outputs do not depend on, instead of RuntimeError; materialize_grads: zeros
-    for them."""
+    only_inputs: accepted where True. allow_unused: None for inputs that the outputs do not depend on, instead of
+    RuntimeError; materialize_grads: zeros for them."""
 
 def greater(input: Tensor, other: _Operand) -> Tensor:
     """a > b, elementwise."""
