@@ -189,3 +189,8 @@ def test_bad_arguments_of_checkpoints(tmp_path):
         ModelCheckpoint("{loss:.3f}", every=10).on_fit_begin(Run())
     with pytest.raises(ValueError, match="'val_loss' is not recorded"):
         ModelCheckpoint("x", save_best_only=True).on_fit_begin(Run(["loss"]))
+
+
+def test_a_hook_that_would_never_be_called_is_an_error():
+    with pytest.raises(TypeError, match="there is no hook 'on_batch_end'; hooks: on_fit_begin"):
+        type("Keras", (Callback,), {"on_batch_end": lambda self, batch, logs: None})

@@ -247,12 +247,20 @@ X, Y = _line(4)
         ((X, Y), {"loss": 3}, TypeError, "loss must be a name or a callable"),
         ((X, Y), {"loss": nn.MSELoss(reduction="none")}, ValueError, r"must be a scalar, got shape \(4, 1\)"),
         ((X, Y), {"optimizer": "adan"}, ValueError, "unknown optimizer 'adan'; known optimizers: .*lion"),
-        ((X, Y), {"optimizer": 1}, TypeError, "optimizer must be a name or an optimizer"),
+        ((X, Y), {"loss": nn.MSELoss}, TypeError, r"got a class: pass MSELoss\(\)"),
+        ((X, Y), {"loss": lambda output, target: 1.0}, TypeError, "the loss must be a scalar tensor, .* got 1.0"),
+        ((X, Y), {"optimizer": 1}, TypeError, "optimizer must be a name, or an optimizer"),
+        ((X, Y), {"optimizer": optim.Adam}, TypeError, "made with model.parameters"),
+        ((X, Y), {"on_epoch": 3}, TypeError, "on_epoch must be a function of the History, got int"),
+        ((X, Y), {"validation": math.nan}, ValueError, "validation=nan of 4 samples"),
         ((X[:0], Y[:0]), {}, ValueError, "train has no samples"),
         ((X, Y), {"validation": (X[:0], Y[:0])}, ValueError, "validation has no samples"),
         ((X, Y[:3]), {}, ValueError, r"train: X \(4, 3\) and y \(3, 1\)"),
         ((X, Y, Y), {}, ValueError, r"train: sample_weight must have shape \(4,\), got \(4, 1\)"),
-        ((X, Y, [1, 2, 3, 4]), {}, TypeError, "a tuple of 3"),
+        ((X, Y, [1, 2, 3, 4]), {}, TypeError, r"np.asarray .* a tuple of ndarray, ndarray, list"),
+        ((X.tolist(), Y.tolist()), {}, TypeError, "a tuple of list, list"),
+        ("data.csv", {}, TypeError, "train must be a DataLoader, .* got str"),
+        ([(tg.zeros(3), tg.tensor(1.0))], {}, ValueError, r"samples along its first axis, .* DataLoader\("),
         ((X, Y, -(X[:, 0] ** 2)), {}, ValueError, "sample_weight must be finite numbers of at least 0"),
         (X, {}, TypeError, "train must be a DataLoader, a Dataset or a pair"),
         (iter([]), {}, TypeError, "read only once"),
@@ -275,6 +283,17 @@ def test_more_bad_arguments():
     loader = DataLoader(TensorDataset(tg.from_numpy(X), tg.from_numpy(Y)), batch_size=8, drop_last=True)
     with pytest.raises(ValueError, match="drop_last"):
         _fit(model, loader)
+
+
+def test_an_optimizer_of_another_model_is_told():
+    with pytest.warns(UserWarning, match="has none of the model's parameters"):
+        other = optim.SGD(nn.Linear(3, 1).parameters(), lr=0.1)
+        tg.fit(nn.Linear(3, 1), (X, Y), loss="mse", optimizer=other, epochs=1, progress=False)
+
+
+def test_none_for_no_metrics_and_no_callbacks():
+    history = _fit(nn.Linear(3, 1), (X, Y), metrics=None, callbacks=None, validation=np.float32(0.5))
+    assert history.names == ["loss", "val_loss", "seconds", "steps"]
 
 
 def test_no_epochs():

@@ -349,8 +349,16 @@ def test_predict():
     rows = TensorDataset(tg.from_numpy(x), tg.zeros(50))
     for data in (rows, DataLoader(rows, batch_size=8), [(tg.from_numpy(x), 0)], [tg.from_numpy(x)]):
         np.testing.assert_allclose(tg.predict(model, data).numpy(), expected, rtol=1e-6)
+    once = (tg.from_numpy(x[i : i + 8]) for i in range(0, 50, 8))
+    np.testing.assert_allclose(tg.predict(model, once).numpy(), expected, rtol=1e-6)
     assert tg.predict(model, x[:0]).shape == (0, 3)
-    for bad, error in ((3, TypeError), (np.float32(1.0), ValueError), (tg.tensor(1.0), ValueError), ([], ValueError)):
+    for bad, error in (
+        ((x, x), TypeError),
+        (3, TypeError),
+        (np.float32(1.0), ValueError),
+        (tg.tensor(1.0), ValueError),
+        ([], ValueError),
+    ):
         with pytest.raises(error):
             tg.predict(model, bad)
 

@@ -197,6 +197,8 @@ def test_what_does_not_fit_the_file(tmp_path):
         _run(_data, resume=path)
     with pytest.raises(ValueError, match="recorded loss, seconds, steps; this one would record loss, accuracy"):
         _run(_data, callbacks=[ModelCheckpoint(path)], resume=path, metrics="accuracy")
+    with pytest.raises(ValueError, match="had the optimizer Adam, this one has SGD"):
+        _run(_data, callbacks=[ModelCheckpoint(path)], resume=path, optimizer="sgd")
     with pytest.raises(ValueError, match="batch_size was 16 when saved, this loader has 8"):
         _run(_data, callbacks=[ModelCheckpoint(path)], resume=path, batch_size=8)
     with pytest.raises(ValueError, match="DataLoader"):

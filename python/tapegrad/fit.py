@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
@@ -31,8 +32,8 @@ def fit(
     optimizer,
     epochs: int,
     validation=None,
-    metrics: str | Callable | Sequence = (),
-    callbacks: Sequence = (),
+    metrics: str | Callable | Sequence | None = (),
+    callbacks: Sequence | None = (),
     class_weight=None,
     accumulate: int = 1,
     max_seconds: float | None = None,
@@ -99,7 +100,7 @@ def fit(
     optimizer = _optimizer(optimizer, model, lr, accumulate)
     makers = metric_makers(metrics)
     train, validation = dataset_of("train", train, model, loss), dataset_of("validation", validation, model, loss)
-    if isinstance(validation, (int, float)):
+    if isinstance(validation, (int, float, np.floating)):
         train, validation = split_off(train, validation)
     batches = batches_of("train", train, batch_size, shuffle)
     names = ["loss", *makers]
@@ -133,7 +134,7 @@ def evaluate(model, data, *, loss: str | Callable, metrics=(), batch_size: int =
     """
     _check_model(model)
     loss = find_loss(loss)
-    batches = batches_of("data", dataset_of("data", data, model, loss), batch_size, False)
+    batches = batches_of("data", dataset_of("data", data, model, loss), batch_size, False, once=True)
     with _restored_modes(model):
         return measure(model, batches, measuring(model, BatchLoss(loss), metric_makers(metrics), False))
 
@@ -156,7 +157,9 @@ def predict(model, data, *, batch_size: int = _EVALUATED):
         if data.ndim == 0:
             raise ValueError("data must have samples along its first axis, got shape ()")
         data = TensorDataset(data)
-    batches = [data.tensors] if _is_empty(data) else batches_of("data", data, batch_size, False)
+    if isinstance(data, tuple):
+        raise TypeError("data must be inputs alone, as a tensor or an array, or batches; got a tuple")
+    batches = [data.tensors] if _is_empty(data) else batches_of("data", data, batch_size, False, once=True)
     outputs, rebuild = [], None
     with _restored_modes(model), no_grad():
         model.eval()
@@ -186,10 +189,12 @@ def _compiled(compile, optimizer):
 def _callbacks(callbacks, on_epoch) -> list:
     from .callbacks import Callback, LambdaCallback
 
-    callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
+    callbacks = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be objects of tapegrad.callbacks.Callback, got {callback!r}")
+    if on_epoch is not None and not callable(on_epoch):
+        raise TypeError(f"on_epoch must be a function of the History, got {type(on_epoch).__name__}")
     if on_epoch is not None:
         callbacks.insert(0, LambdaCallback(on_epoch_end=lambda run: on_epoch(run.history)))
     return callbacks
@@ -214,10 +219,13 @@ def _optimizer(optimizer, model, lr: float | None, accumulate: int):
     if isinstance(optimizer, str):
         options = {} if lr is None else {"lr": lr}
         optimizer = find_optimizer(optimizer)(model.parameters(), **options)
-    elif not hasattr(optimizer, "step") or not hasattr(optimizer, "zero_grad"):
-        raise TypeError(f"optimizer must be a name or an optimizer, got {type(optimizer).__name__}")
+    elif isinstance(optimizer, type) or not hasattr(optimizer, "step") or not hasattr(optimizer, "zero_grad"):
+        raise TypeError(f"optimizer must be a name, or an optimizer made with model.parameters(), got {optimizer!r}")
     elif lr is not None:
         raise ValueError("lr goes with an optimizer given by name; set it where this optimizer is made")
+    groups, own = getattr(optimizer, "param_groups", ()), {id(param) for param in model.parameters()}
+    if groups and own.isdisjoint(id(param) for group in groups for param in group["params"]):
+        warnings.warn("the optimizer has none of the model's parameters, which stay as they are", stacklevel=3)
     if accumulate > 1 and isinstance(optimizer, optim.LBFGS):
         raise ValueError("accumulate does not go with LBFGS, which evaluates a batch several times; use larger batches")
     return optimizer

@@ -313,7 +313,7 @@ def metric_makers(metrics) -> dict:
     if isinstance(metrics, (str, Metric)) or callable(metrics):
         metrics = (metrics,)
     makers = {}
-    for given in metrics:
+    for given in metrics or ():
         metric = _metric(metrics[given] if isinstance(metrics, Mapping) else given)
         name = given if isinstance(metrics, Mapping) else metric.name
         if not isinstance(name, str):

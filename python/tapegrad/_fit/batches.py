@@ -26,14 +26,16 @@ def dataset_of(name: str, data, model, loss):
     if isinstance(data, (tuple, list)) and len(data) in (2, 3) and all(hasattr(part, "shape") for part in data):
         return TensorDataset(*_tensors(name, data, model, loss))
     if isinstance(data, tuple):
+        got = ", ".join(type(part).__name__ for part in data)
         raise TypeError(
-            f"{name} must be a pair (X, y), or (X, y, sample_weight), of tensors or arrays, got a tuple of {len(data)}"
+            f"{name} must be a pair (X, y), or (X, y, sample_weight), of tensors or arrays (np.asarray makes one of a "
+            f"list), got a tuple of {got or 'nothing'}"
         )
     return data
 
 
-def batches_of(name: str, data, batch_size: int, shuffle: bool):
-    """Something that yields batches each time it is iterated."""
+def batches_of(name: str, data, batch_size: int, shuffle: bool, once: bool = False):
+    """Something that yields batches: each time it is iterated or, where they are needed once, perhaps only then."""
     check_count("batch_size", batch_size, least=1)
     if isinstance(data, IterableDataset):
         return DataLoader(data, batch_size=int(batch_size))
@@ -41,9 +43,9 @@ def batches_of(name: str, data, batch_size: int, shuffle: bool):
         if len(data) == 0:
             raise ValueError(f"{name} has no samples")
         return DataLoader(data, batch_size=int(batch_size), shuffle=shuffle)
-    if not hasattr(data, "__iter__") or hasattr(data, "shape"):
+    if not hasattr(data, "__iter__") or hasattr(data, "shape") or isinstance(data, (str, bytes, dict)):
         raise TypeError(f"{name} must be a DataLoader, a Dataset or a pair (X, y), got {type(data).__name__}")
-    if hasattr(data, "__next__"):
+    if hasattr(data, "__next__") and not once:
         raise TypeError(f"{name} is an iterator, which can be read only once; pass a DataLoader or a list of batches")
     return data
 
@@ -57,8 +59,8 @@ def split_off(data, share: float):
             f"validation={share} takes a share of a Dataset or of a pair (X, y), and train is a {type(data).__name__}; "
             "cut it with random_split and pass both parts"
         )
-    count = math.ceil(share * len(data) - 1e-9)
-    if not 0 < share < 1 or not 0 < count < len(data):
+    count = math.ceil(share * len(data) - 1e-9) if 0 < share < 1 else 0
+    if not 0 < count < len(data):
         raise ValueError(f"validation={share} of {len(data)} samples leaves none to train or to validate on")
     return random_split(data, [len(data) - count, count])
 

@@ -30,6 +30,8 @@ def find_loss(loss: str | Callable) -> Callable:
         if loss not in LOSSES:
             raise ValueError(f"unknown loss {loss!r}; known losses: {', '.join(LOSSES)}, or pass a callable")
         return LOSSES[loss]()
+    if isinstance(loss, type):
+        raise TypeError(f"loss must be a name or a callable loss(output, target), got a class: pass {loss.__name__}()")
     if not callable(loss):
         raise TypeError(f"loss must be a name or a callable loss(output, target), got {type(loss).__name__}")
     return loss

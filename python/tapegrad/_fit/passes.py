@@ -101,6 +101,11 @@ class Pass:
 
     def _one(self, x, y, *weight) -> None:
         self.batch = x, y
+        if getattr(y, "shape", None) == ():
+            raise ValueError(
+                "a batch needs samples along its first axis, and this target has the shape (); "
+                "DataLoader(data, batch_size=64) makes batches of samples"
+            )
         compiled = self._compiled if _only_tensors((x, y, *weight)) else None
         untried = compiled is not None and any(metric.capturable is None for metric in self._metrics)
         loss, measured, output = (self._step if untried or compiled is None else compiled)(x, y, *weight)

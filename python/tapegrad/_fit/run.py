@@ -90,6 +90,7 @@ class Run:
             "loader": None if loader is None else loader.state_dict(),
             "callbacks": [{"type": type(c).__name__, "state": c.state_dict()} for c in self.callbacks],
             "optimizer": self.optimizer.state_dict(),
+            "optimizer_type": type(self.optimizer).__name__,
             "model": self.model.state_dict(),
         }
 
@@ -102,6 +103,9 @@ class Run:
         if list(state["history"]) != self.history.names:
             saved, here = ", ".join(state["history"]), ", ".join(self.history.names)
             raise ValueError(f"the run that was saved recorded {saved}; this one would record {here}")
+        saved, here = state["optimizer_type"], type(self.optimizer).__name__
+        if saved != here:
+            raise ValueError(f"the run that was saved had the optimizer {saved}, this one has {here}")
         loader = isinstance(self._batches, DataLoader)
         if loader != (state["loader"] is not None):
             raise ValueError("one of the runs has a DataLoader or rows in memory for train, the other has not")

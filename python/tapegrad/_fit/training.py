@@ -179,6 +179,8 @@ class Training:
     def _forward(self, x, y, *weight):
         output = self.run.model(x)
         loss = self._loss(output, y, *weight)
+        if not isinstance(loss, _core.Tensor):
+            raise TypeError(f"the loss must be a scalar tensor, made of the output by tensor operations, got {loss!r}")
         return loss, _core._require_finite(loss), output
 
     def _update(self) -> None:
@@ -252,5 +254,5 @@ def measure(model, batches, measuring: Pass) -> dict[str, float]:
     with no_grad():
         measuring.run(batches)
     if measuring.totals.samples == 0:
-        raise ValueError("validation gave no samples")
+        raise ValueError("the data that is to be measured has no samples")
     return measuring.totals.values()

@@ -19,6 +19,12 @@ class Callback:
     recapture = True
     runs_last = False
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            if name.startswith("on_") and name not in HOOKS:  # such as on_batch_end: it would never be called
+                raise TypeError(f"{cls.__name__}: there is no hook {name!r}; hooks: {', '.join(HOOKS)}")
+
     def on_fit_begin(self, run) -> None:
         """Before the first epoch. A resumed run then calls load_state_dict(), and only after it fills the model."""
 
