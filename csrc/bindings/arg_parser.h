@@ -84,34 +84,37 @@ PyObject* call_function(R (*fn)(A...), const Parameters& parameters, bool number
   return Caller<R, A...>::call(fn, parameters, number_first, self, args, n, keywords);
 }
 
-// Row: static name, params, and `fn`, a pointer to the C++ function.
+// Row: static name, params, and `fn`, a pointer to the C++ function. There are hundreds: what a row adds is kept small.
 template <class Row>
 struct Bound {
-  static const Parameters& parameters() {
-    static const auto* p = new Parameters(Row::name, Row::params);
-    return *p;
-  }
+  // Parsed where the function is defined, as at a first call two threads could deadlock over the GIL and a lock.
+  static inline const Parameters* parameters = nullptr;
   static PyObject* method(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
     bool number_first = false;
     if constexpr (requires { Row::number_first; }) number_first = Row::number_first;
-    return call_function(Row::fn, parameters(), number_first, self, args, n, keywords);
+    return call_function(Row::fn, *parameters, number_first, self, args, n, keywords);
   }
   static PyObject* function(PyObject*, PyObject* const* args, Py_ssize_t n, PyObject* keywords) {
     return method(nullptr, args, n, keywords);
   }
 };
 
+inline const Parameters& parsed(const Parameters*& parameters, const char* op, const char* spec) {
+  if (!parameters) parameters = new Parameters(op, spec);
+  return *parameters;
+}
+
 // The definition of a module's function.
 template <class Row>
 PyMethodDef function(const char* doc) {
   return {Row::name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::function)),
-          METH_FASTCALL | METH_KEYWORDS, Bound<Row>::parameters().docstring(Row::name, doc, false)};
+          METH_FASTCALL | METH_KEYWORDS,
+          parsed(Bound<Row>::parameters, Row::name, Row::params).docstring(Row::name, doc, false)};
 }
 // The definition of a method of the tensor type.
 template <class Row>
 PyMethodDef define(const char* doc, const char* name = Row::name) {
-  Bound<Row>::parameters();  // parsed now: at a first call, two threads could deadlock over the GIL and the static's
-                             // lock
+  parsed(Bound<Row>::parameters, Row::name, Row::params);
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&Bound<Row>::method)),
           METH_FASTCALL | METH_KEYWORDS, doc};
 }

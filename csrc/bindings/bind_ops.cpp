@@ -19,7 +19,8 @@ struct Entry {
   const char* name;  // null: no such entry
   int kind;
   _PyCFunctionFastWithKeywords function, method;
-  const Parameters& (*parameters)();
+  const char* spec;
+  const Parameters** parameters;
   const char* doc;
   bool listed;  // in op_names(): an op of its own, with a tensor as its result
 };
@@ -79,7 +80,8 @@ constexpr Entry entry(int kind, const char* doc) {
           kind,
           Bound<Row>::function,
           Bound<Row>::method,
-          Bound<Row>::parameters,
+          Row::params,
+          &Bound<Row>::parameters,
           doc,
           !gives_bool(Row::fn) && !in_place};
 }
@@ -115,7 +117,8 @@ std::vector<PyMethodDef> definitions(Kind kind) {
   std::vector<PyMethodDef> out;
   const auto add = [&](const Entry& e, const char* name) {
     out.push_back({name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(kind == M ? e.method : e.function)),
-                   METH_FASTCALL | METH_KEYWORDS, e.parameters().docstring(name, e.doc, kind == M)});
+                   METH_FASTCALL | METH_KEYWORDS,
+                   parsed(*e.parameters, e.name, e.spec).docstring(name, e.doc, kind == M)});
   };
   for (const Entry& e : kEntries) {
     if (!e.name || !(e.kind & kind)) continue;
@@ -172,7 +175,7 @@ void bind_op_functions(py::module_& m) {
       accepting_inplace<rows::relu, rows::selu, rows::silu, rows::mish, rows::hardsigmoid, rows::hardswish>();
   for (PyMethodDef& form : forms) {
     PyObject* const function = PyCFunction_NewEx(&form, nullptr, m.attr("__name__").ptr());
-    m.attr(("_" + std::string(form.ml_name)).c_str()) = py::reinterpret_steal<py::object>(function);
+    m.attr(std::string("_").append(form.ml_name).c_str()) = py::reinterpret_steal<py::object>(function);
   }
   m.def(
       "op_names",
