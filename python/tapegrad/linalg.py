@@ -1,10 +1,10 @@
 """Norms of vectors and matrices, under the names of torch.linalg."""
 
-import math
-
 from . import _core
 
 __all__ = ["matrix_norm", "norm", "vector_norm"]
+
+_INF = float("inf")
 
 
 def vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
@@ -29,7 +29,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None):
         return _core.norm(A, 2, dim, keepdim, dtype)
     if ord in (2, -2, "nuc"):
         raise ValueError(f"matrix_norm: the norm {ord!r} needs singular values, which are not supported")
-    if ord not in (1, -1, math.inf, -math.inf):
+    if ord not in (1, -1, _INF, -_INF):
         raise ValueError(f"matrix_norm: ord must be 'fro', 1, -1, inf or -inf, got {ord!r}")
     summed, compared = (dim[0], dim[1]) if abs(ord) == 1 else (dim[1], dim[0])
     sums = _core.norm(A, 1, summed, True, dtype)
