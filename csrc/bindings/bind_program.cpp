@@ -60,14 +60,9 @@ struct PyCapture {
   }
   py::tuple finish(const py::list& outputs, bool keep_grads) {
     std::string problem;
-    std::vector<Tensor> held = held_elsewhere(outputs);
-    if (!held.empty()) {  // perhaps only by a cycle
-      PyGC_Collect();
-      held = held_elsewhere(outputs);
-    }
-    for (const Tensor& t : held) capture.held(t);
+    const auto held = [&] { return held_elsewhere(outputs); };
     const auto collect = [] { PyGC_Collect(); };
-    std::shared_ptr<Program> program = capture.finish(tensors_of(outputs), keep_grads, +collect, &problem);
+    std::shared_ptr<Program> program = capture.finish(tensors_of(outputs), keep_grads, held, +collect, &problem);
     close();
     return py::make_tuple(program, problem, capture.failed(), used);
   }

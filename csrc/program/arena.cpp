@@ -46,7 +46,6 @@ class Places {
 void Program::plan_arena() {
   constexpr size_t kNever = SIZE_MAX;
   std::vector<size_t> first(values.size(), kNever), last(values.size(), 0);
-  const auto value_of = [&](int slot) { return static_cast<size_t>(slots[static_cast<size_t>(slot)].value); };
   const auto for_values = [&](size_t i, auto&& body) {
     for (int s : instructions[i].in) body(value_of(s));
     for (int s : instructions[i].out) body(value_of(s));

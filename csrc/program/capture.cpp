@@ -197,7 +197,7 @@ void Capture::record(const Call& call, std::span<const Tensor> out) {
   for (const Tensor& t : call.in) i.in.push_back(slot_of(t));
   for (const Tensor& t : out) {
     i.out.push_back(slot_of(t, true));
-    program_->values[static_cast<size_t>(program_->slots[static_cast<size_t>(i.out.back())].value)].written = true;
+    program_->values[program_->value_of(i.out.back())].written = true;
   }
   i.from = {static_cast<int>(program_->instructions.size())};
   i.backward = sweep_mode;
@@ -228,19 +228,19 @@ void Capture::finish_gradients(bool keep_grads) {
   std::vector<bool> consumed(program_->values.size());
   for (const Instruction& i : program_->instructions) {
     if (!i.arguments().cell) continue;
-    for (int s : i.in) consumed[static_cast<size_t>(program_->slots[static_cast<size_t>(s)].value)] = true;
+    for (int s : i.in) consumed[program_->value_of(s)] = true;
   }
   for (LeafGradient& g : program_->gradients) {
     if (!g.written || !g.leaf->grad) continue;
     const Tensor last(g.leaf->grad);
     const int slot = slot_of(last);
-    Value& v = program_->values[static_cast<size_t>(program_->slots[static_cast<size_t>(slot)].value)];
+    Value& v = program_->values[program_->value_of(slot)];
     if (v.kind != Value::Kind::Internal) {
       g.after = LeafGradient::After::Same;
       g.tensor = last.ref();
       continue;
     }
-    const auto value = static_cast<size_t>(program_->slots[static_cast<size_t>(slot)].value);
+    const auto value = program_->value_of(slot);
     alive_.erase(last->storage->mark);
     if (!keep_grads && value < consumed.size() && consumed[value]) {
       g.after = LeafGradient::After::Elided;
@@ -296,8 +296,9 @@ void Capture::add_shared(std::span<const Tensor> outputs, std::unordered_map<uin
 }
 
 // Memory that the run made, and that is neither returned nor a gradient, but still there.
-std::string Capture::escaped(std::span<const Tensor> outputs) const {
+std::string Capture::escaped(std::span<const Tensor> outputs, std::span<const Tensor> held) const {
   std::unordered_map<uint32_t, bool> alive = alive_;
+  for (const Tensor& t : held) alive[t->storage->mark] = true;
   add_shared(outputs, alive);
   for (const auto& [mark, _] : alive) {
     const auto found = new_values_.find(mark);
@@ -316,7 +317,8 @@ std::string Capture::escaped(std::span<const Tensor> outputs) const {
   return {};
 }
 
-std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool keep_grads, void (*collect)(),
+std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool keep_grads,
+                                         const std::function<std::vector<Tensor>()>& held, void (*collect)(),
                                          std::string* problem) {
   if (failed_) {
     *problem = *failed_;
@@ -330,20 +332,19 @@ std::shared_ptr<Program> Capture::finish(std::span<const Tensor> outputs, bool k
     return nullptr;
   }
   recorder = nullptr;  // finalizers that run now are no part of it
-  for (uint32_t mark : held_) alive_[mark] = true;
-  *problem = escaped(outputs);
+  *problem = escaped(outputs, held());
   if (!problem->empty()) {  // perhaps only because a cycle has not been collected
     collect();
-    *problem = escaped(outputs);
+    *problem = escaped(outputs, held());
   }
   stop();
   if (!problem->empty()) return nullptr;
   program_->captured = program_->instructions;
   for (const Slot& s : program_->slots) program_->captured_values.push_back(s.value);
   for (Tensor& t : program_->arguments) {  // only what fits() compares
-    const Tensor held = t;
-    t = Tensor(Ref<TensorImpl>(new TensorImpl(held.shape(), held.strides(), held.dtype())));
-    t->requires_grad = held.requires_grad();
+    const Tensor given = t;
+    t = Tensor(Ref<TensorImpl>(new TensorImpl(given.shape(), given.strides(), given.dtype())));
+    t->requires_grad = given.requires_grad();
   }
   return program_;
 }

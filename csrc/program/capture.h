@@ -25,10 +25,10 @@ class Capture final : public Recorder {
 
   // Null where the run changed what it found (say, made an optimizer's state) so that another run would
   // do something else: `problem` tells.
-  std::shared_ptr<Program> finish(std::span<const Tensor> outputs, bool keep_grads, void (*collect)(),
+  // held: tells which results the program holds on to beyond what it returns. collect: frees cycles.
+  std::shared_ptr<Program> finish(std::span<const Tensor> outputs, bool keep_grads,
+                                  const std::function<std::vector<Tensor>()>& held, void (*collect)(),
                                   std::string* problem);
-  // Before finish(): the program holds on to this result beyond what it returns.
-  void held(const Tensor& t) { held_.push_back(t->storage->mark); }
   bool failed() const { return failed_.has_value(); }  // for good, whatever another run finds
 
   void record(const Call& call, std::span<const Tensor> out) override;
@@ -52,7 +52,7 @@ class Capture final : public Recorder {
   void finish_backward(std::span<const Tensor> outputs);
   void keep_saved(Node& node);
   void add_shared(std::span<const Tensor> outputs, std::unordered_map<uint32_t, bool>& alive) const;
-  std::string escaped(std::span<const Tensor> outputs) const;
+  std::string escaped(std::span<const Tensor> outputs, std::span<const Tensor> held) const;
 
   std::shared_ptr<Program> program_ = std::make_shared<Program>();
   std::vector<Tensor> arguments_;
@@ -64,7 +64,6 @@ class Capture final : public Recorder {
   uint64_t first_sequence_ = last_sequence();           // nodes up to this one are older than the run
   std::unordered_map<const Storage*, int> old_values_;  // memory that was there before
   std::unordered_map<uint32_t, int> new_values_;        // by mark
-  std::vector<uint32_t> held_;                          // marks
   std::unordered_map<uint32_t, bool> alive_;            // storages made during the run
   std::unordered_map<uint64_t, std::vector<int>> slot_index_;
   std::unordered_map<TensorImpl*, size_t> gradient_index_;

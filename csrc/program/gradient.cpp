@@ -121,7 +121,7 @@ void Capture::finish_backward(std::span<const Tensor> outputs) {
     for (const Tensor& t : found) {
       part.results.push_back(t ? slot_of(t) : -1);
       if (!t) continue;
-      Value& v = program_->values[static_cast<size_t>(program_->slots[static_cast<size_t>(part.results.back())].value)];
+      Value& v = program_->values[program_->value_of(part.results.back())];
       if (v.kind == Value::Kind::Internal && v.home == Value::Home::Arena) v.home = Value::Home::Result;
     }
     program_->parts.push_back(std::move(part));
@@ -151,7 +151,7 @@ void Program::attach_graph(std::vector<Tensor>& made, std::span<const Tensor> gi
     run->outputs = made_;
     for (size_t i = part.begin; i < part.end; ++i) {
       for (int s : instructions[i].in) {
-        const Value& v = values[static_cast<size_t>(slots[static_cast<size_t>(s)].value)];
+        const Value& v = values[value_of(s)];
         Ref<Storage> read;
         if (v.kind == Value::Kind::State) read = v.source->storage;
         if (v.kind == Value::Kind::Argument && static_cast<size_t>(v.argument) < given.size())

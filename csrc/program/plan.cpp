@@ -17,11 +17,11 @@ std::vector<bool> seen_outside(const Program& p) {
               (value.kind == Value::Kind::Internal && value.home != Value::Home::Arena);
   }
   for (const Output& o : p.outputs) {
-    if (o.slot >= 0) seen[value_of(p, o.slot)] = true;
+    if (o.slot >= 0) seen[p.value_of(o.slot)] = true;
   }
   for (const BackwardPart& part : p.parts) {
     for (int s : part.results) {
-      if (s >= 0) seen[value_of(p, s)] = true;
+      if (s >= 0) seen[p.value_of(s)] = true;
     }
   }
   return seen;
@@ -83,11 +83,11 @@ std::vector<Use> uses_of(const Program& p) {
     const Instruction& x = p.instructions[i];
     if (!x.op) continue;
     for (size_t k = 0; k < x.in.size(); ++k) {
-      Use& use = uses[value_of(p, x.in[k])];
+      Use& use = uses[p.value_of(x.in[k])];
       add(use.reads, i);
       if (x.writes(k)) add(use.writes, i);
     }
-    for (int s : x.out) add(uses[value_of(p, s)].writes, i);
+    for (int s : x.out) add(uses[p.value_of(s)].writes, i);
   }
   return uses;
 }
@@ -108,13 +108,13 @@ void drop_dead_code(Program& p) {
   for (size_t i = p.instructions.size(); i-- > 0;) {
     Instruction& x = p.instructions[i];
     bool keep = x.op->keep_gil || x.op->may_stop;
-    for (size_t k = 0; k < x.in.size() && !keep; ++k) keep = x.writes(k) && needed[value_of(p, x.in[k])];
-    for (int s : x.out) keep |= needed[value_of(p, s)];
+    for (size_t k = 0; k < x.in.size() && !keep; ++k) keep = x.writes(k) && needed[p.value_of(x.in[k])];
+    for (int s : x.out) keep |= needed[p.value_of(s)];
     if (!keep) {
       x.op = nullptr;
       continue;
     }
-    for (int s : x.in) needed[value_of(p, s)] = true;
+    for (int s : x.in) needed[p.value_of(s)] = true;
   }
   remove_empty(p);
 }
@@ -124,7 +124,7 @@ void fold_constants(Program& p) {
   constexpr size_t kSmall = 4096;
   const std::vector<bool> outside = seen_outside(p);
   const std::vector<Use> uses = uses_of(p);
-  const auto value = [&](int slot) -> Value& { return p.values[value_of(p, slot)]; };
+  const auto value = [&](int slot) -> Value& { return p.values[p.value_of(slot)]; };
   for (Instruction& x : p.instructions) {
     const bool overwrites = x.in_place() && x.op->overwrites && !x.op->writes;
     if (x.op->keep_gil || x.op->may_stop || x.arguments().cell || (x.in_place() && !overwrites)) continue;
@@ -132,8 +132,8 @@ void fold_constants(Program& p) {
     const bool made_here = std::all_of(out.begin(), out.end(), [&](int s) {
       const Tensor& t = p.slots[static_cast<size_t>(s)].tensor;
       const bool whole = t.contiguous() && size_t(t.numel()) * itemsize(t.dtype()) == value(s).bytes;
-      return whole && value(s).bytes <= kSmall && value(s).in_arena() && !outside[value_of(p, s)] &&
-             uses[value_of(p, s)].writes.size() == 1;
+      return whole && value(s).bytes <= kSmall && value(s).in_arena() && !outside[p.value_of(s)] &&
+             uses[p.value_of(s)].writes.size() == 1;
     });
     const bool known = std::all_of(x.in.begin() + overwrites, x.in.end(),
                                    [&](int s) { return value(s).kind == Value::Kind::Constant && !value(s).written; });
@@ -181,7 +181,7 @@ void share_common_subexpressions(Program& p) {
   const auto pure = [&](const Instruction& x) {
     if (x.in_place() || x.op->keep_gil) return false;
     return std::all_of(x.out.begin(), x.out.end(), [&](int s) {
-      const size_t v = value_of(p, s);
+      const size_t v = p.value_of(s);
       return !outside[v] && uses[v].writes.size() == 1;
     });
   };
@@ -192,14 +192,14 @@ void share_common_subexpressions(Program& p) {
       std::erase_if(known, [&](const auto& k) { return k.second.instruction >= p.forward_end(); });
     }
     if (!pure(x)) {
-      for (size_t k = 0; k < x.in.size(); ++k) version[value_of(p, x.in[k])] += x.writes(k);
+      for (size_t k = 0; k < x.in.size(); ++k) version[p.value_of(x.in[k])] += x.writes(k);
       continue;
     }
     std::vector<uint32_t> versions;
     uint64_t h = reinterpret_cast<uintptr_t>(x.op);
     for (int s : x.in) {
-      versions.push_back(version[value_of(p, s)]);
-      h = combine(combine(h, value_of(p, s)), versions.back());
+      versions.push_back(version[p.value_of(s)]);
+      h = combine(combine(h, p.value_of(s)), versions.back());
       h = combine(h, static_cast<uint64_t>(p.slots[static_cast<size_t>(s)].offset));
     }
     const auto [found, fresh] = known.try_emplace(h, Known{i, versions});
@@ -209,7 +209,7 @@ void share_common_subexpressions(Program& p) {
         y.op == x.op && y.in.size() == x.in.size() && versions == found->second.versions && same_attrs(x, y) &&
         std::equal(x.in.begin(), x.in.end(), y.in.begin(), [&](int a, int b) { return same_slot(p, a, b); });
     if (!same) continue;
-    for (size_t k = 0; k < x.out.size(); ++k) replace_value(p, value_of(p, x.out[k]), value_of(p, y.out[k]));
+    for (size_t k = 0; k < x.out.size(); ++k) replace_value(p, p.value_of(x.out[k]), p.value_of(y.out[k]));
     y.from.insert(y.from.end(), x.from.begin(), x.from.end());  // and is no less forward for it
     x.op = nullptr;
   }

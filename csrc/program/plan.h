@@ -23,8 +23,4 @@ std::vector<Use> uses_of(const Program& p);  // by value
 // Drops the instructions whose op is null.
 void remove_empty(Program& p);
 
-inline size_t value_of(const Program& p, int slot) {
-  return static_cast<size_t>(p.slots[static_cast<size_t>(slot)].value);
-}
-
 }  // namespace tg

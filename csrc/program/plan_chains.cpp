@@ -80,8 +80,8 @@ class ChainPlan {
   void run() {
     for (const Instruction& i : program_.instructions) {
       links_.push_back(chain_link(program_, i));
-      for (int s : i.in) ++uses_[static_cast<size_t>(value_of(s))];
-      for (int s : i.out) ++uses_[static_cast<size_t>(value_of(s))];
+      for (int s : i.in) ++uses_[program_.value_of(s)];
+      for (int s : i.out) ++uses_[program_.value_of(s)];
     }
     std::vector<Instruction> planned;
     const auto plan_range = [&](size_t begin, size_t end) {
@@ -100,7 +100,6 @@ class ChainPlan {
   }
 
  private:
-  int value_of(int slot) const { return program_.slots[static_cast<size_t>(slot)].value; }
   const Value& value(int v) const { return program_.values[static_cast<size_t>(v)]; }
   const ChainLink& link(int i) const { return *links_[static_cast<size_t>(i)]; }
   void append(int i);
@@ -131,11 +130,11 @@ void ChainPlan::append(int i) {
   for (int s : instruction.in) tensors.push_back(program_.slots[static_cast<size_t>(s)].tensor);
   const Call call{*instruction.op, tensors, instruction.arguments()};
   for (size_t k = 0; k < instruction.in.size(); ++k) {
-    const int v = value_of(instruction.in[k]);
+    const auto v = static_cast<int>(program_.value_of(instruction.in[k]));
     add_once(g.reads, {v});
     if (instruction.in_place() && instruction.op->writes_input(call, static_cast<int>(k))) g.writes.push_back(v);
   }
-  for (int s : instruction.out) g.writes.push_back(value_of(s));
+  for (int s : instruction.out) g.writes.push_back(static_cast<int>(program_.value_of(s)));
   const bool lasts = std::any_of(g.writes.begin(), g.writes.end(), [&](int v) { return is_outside(value(v)); });
   if (instruction.op->keep_gil || instruction.op->may_stop) g.writes.push_back(static_cast<int>(order_));
   if (lasts) g.reads.push_back(static_cast<int>(order_));
@@ -221,8 +220,8 @@ int ChainPlan::uses_in(const Group& g, int v) const {
   int uses = 0;
   for (int m : g.members) {
     const Instruction& i = program_.instructions[static_cast<size_t>(m)];
-    for (int s : i.in) uses += value_of(s) == v;
-    for (int s : i.out) uses += value_of(s) == v;
+    for (int s : i.in) uses += program_.value_of(s) == static_cast<size_t>(v);
+    for (int s : i.out) uses += program_.value_of(s) == static_cast<size_t>(v);
   }
   return uses;
 }

@@ -14,8 +14,8 @@ const Tensor& tensor_of(const Program& p, int slot) { return p.slots[static_cast
 
 // The whole of a value, made by one instruction, read by one other, seen by nobody else.
 bool is_passed_on(const Program& p, const std::vector<Use>& uses, int slot) {
-  const Value& v = p.values[value_of(p, slot)];
-  const Use& use = uses[value_of(p, slot)];
+  const Value& v = p.values[p.value_of(slot)];
+  const Use& use = uses[p.value_of(slot)];
   return v.kind == Value::Kind::Internal && v.home == Value::Home::Arena && use.writes.size() == 1 &&
          use.reads.size() == 1 && v.slots.size() == 1;
 }
@@ -56,16 +56,16 @@ class Fuser {
   // where all that it reads is there by then, or else in the reader's.
   void fuse_with_reader(size_t i) {
     Instruction& x = p.instructions[i];
-    const size_t j = uses[value_of(p, x.out[0])].reads[0];
+    const size_t j = uses[p.value_of(x.out[0])].reads[0];
     Instruction& y = p.instructions[j];
     if (y.in_place() || y.in.empty() || y.in[0] != x.out[0] || !same_region(i, j)) return;
     const Op* op = linear_with(*x.op, *y.op);
     const bool masks = !op && (op = masked_product(*x.op, *y.op));
     if (!op) return;
     if (masks && (tensor_of(p, x.out[0]).rank() != 2 || !tensor_of(p, y.in[1]).contiguous())) return;
-    const bool early = !masks || !written_between(uses[value_of(p, y.in[1])], i, j);
+    const bool early = !masks || !written_between(uses[p.value_of(y.in[1])], i, j);
     for (int s : x.in) {
-      if (!early && written_between(uses[value_of(p, s)], i, j)) return;
+      if (!early && written_between(uses[p.value_of(s)], i, j)) return;
     }
     Instruction fused = early ? x : y;
     fused.stands_for(early ? y : x);
@@ -124,14 +124,14 @@ class Fuser {
     const Instruction& step = p.instructions[j];
     const int gradient = step.in[n + i];
     if (!is_passed_on(p, uses, gradient)) return false;
-    const size_t k = uses[value_of(p, gradient)].writes[0];
+    const size_t k = uses[p.value_of(gradient)].writes[0];
     const Instruction& product = p.instructions[k];
     if (!product.op || !same_region(k, j) || product.out[0] != gradient) return false;
     const bool sums = is_weight_gradient(*product.op);
     if (!sums && !is_product(*product.op)) return false;
     if (tensor_of(p, gradient).rank() != 2 || tensor_of(p, gradient).numel() < kLargeParameter) return false;
     for (int s : product.in) {  // a product of parameters: others may be updated meanwhile
-      const size_t v = value_of(p, s);
+      const size_t v = p.value_of(s);
       if (p.values[v].kind != Value::Kind::Internal && !uses[v].writes.empty()) return false;
     }
     Instruction fused = fused_update(product, step, i, n);
@@ -139,17 +139,17 @@ class Fuser {
     size_t at = k;
     for (size_t m = 0; m < fused.in.size(); ++m) {
       if (sums && fused.in[m] == product.out[1]) continue;
-      const Use& use = uses[value_of(p, fused.in[m])];
+      const Use& use = uses[p.value_of(fused.in[m])];
       for (size_t r : use.reads) {
         if (r < j && fused.writes(m)) at = std::max(at, r);
       }
       if (fused.writes(m) && written_between(use, k, j)) return false;
     }
     for (size_t m = 1; m < fused.in.size(); ++m) {
-      if (!fused.writes(m) && written_between(uses[value_of(p, fused.in[m])], k, at + 1)) return false;
+      if (!fused.writes(m) && written_between(uses[p.value_of(fused.in[m])], k, at + 1)) return false;
     }
     if (sums) {
-      const Use& use = uses[value_of(p, product.out[1])];
+      const Use& use = uses[p.value_of(product.out[1])];
       if (use.writes.size() != 1 || std::any_of(use.reads.begin(), use.reads.end(), [&](size_t r) { return r <= at; }))
         return false;
     }

@@ -105,6 +105,7 @@ class Program : public std::enable_shared_from_this<Program> {
   std::vector<Value> values;
   std::vector<Slot> slots;
   std::vector<Instruction> instructions;
+  size_t value_of(int slot) const { return static_cast<size_t>(slots[static_cast<size_t>(slot)].value); }
   // As they were before the plan: the instructions, and the value of each slot.
   std::vector<Instruction> captured;
   std::vector<int> captured_values;

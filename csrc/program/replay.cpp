@@ -213,8 +213,7 @@ Ref<Storage> Program::storage_of(const Value& v, std::span<const Tensor> given) 
   }
   if (v.home == Value::Home::Gradient) {
     for (const LeafGradient& g : gradients) {
-      if (g.slot >= 0 && &values[static_cast<size_t>(slots[static_cast<size_t>(g.slot)].value)] == &v)
-        return g.tensor->storage;
+      if (g.slot >= 0 && &values[value_of(g.slot)] == &v) return g.tensor->storage;
     }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) {
