@@ -347,3 +347,11 @@ def test_files_that_do_not_fit_change_nothing(tmp_path):
     refused(r"not written by Checkpoint.save\(\); tapegrad.load\(\) reads it")
     path.unlink()
     refused("run.ckpt", FileNotFoundError)
+
+
+def test_load_takes_what_pytorchs_load_is_given(tmp_path):
+    save({"a": tg.ones(2)}, tmp_path / "m")
+    for place in ("cpu", tg.device("cpu"), None):
+        assert load(tmp_path / "m", map_location=place, weights_only=True)["a"].tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="map_location must be the CPU, got 'cuda'"):
+        load(tmp_path / "m", map_location="cuda")

@@ -81,3 +81,14 @@ def test_like_pytorch():
         b = torch.nn.utils.clip_grad_norm_(theirs, 1.0, norm_type)
         assert a.item() == pytest.approx(b.item(), rel=1e-12)
         np.testing.assert_allclose(ps[0].grad.numpy().ravel(), theirs[0].grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, math.inf])
+def test_a_total_norm_and_clipping_with_it(norm_type):
+    ps, others = parameters(), parameters()
+    norm = tg.nn.utils.get_total_norm([p.grad for p in ps if p.grad is not None], norm_type)
+    tg.nn.utils.clip_grads_with_norm_(ps, 0.5, norm)
+    assert norm.item() == tg.nn.utils.clip_grad_norm_(others, 0.5, norm_type).item()
+    for p, other in zip(ps[:2], others[:2], strict=True):
+        np.testing.assert_array_equal(p.grad.numpy(), other.grad.numpy())
+    assert tg.nn.utils.get_total_norm([]).item() == 0.0

@@ -269,3 +269,38 @@ def test_stacked_modules():
     out = func.vmap(lambda p: func.functional_call(models[0], (p, buffers), x))(params)
     for k, model in enumerate(models):
         same(out[k], model(x), rtol=1e-5)
+
+
+def _wave(x, y):
+    return x.sin() * y * y
+
+
+@pytest.mark.parametrize(
+    ("name", "f", "pairs"),
+    [
+        ("vjp", _wave, False),
+        ("jvp", _wave, True),
+        ("vhp", lambda x, y: _wave(x, y).sum(), True),
+        ("hvp", lambda x, y: _wave(x, y).sum(), True),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_products_with_vectors_as_in_pytorch(name, f, pairs):
+    """Of one input and of two; pairs: v has the inputs' shapes."""
+    torch = pytest.importorskip("torch")
+
+    def products(lib):
+        product = getattr(lib.autograd.functional, name)
+        x, y, v, w = (lib.tensor(a.numpy()) for a in (X, Y, X + 1, Y - 1))
+        x.requires_grad_()
+        value, one = product(lambda x: f(x, y), x, v)
+        assert not one.requires_grad
+        _, two = product(f, (x, y), (v, w) if pairs else v)
+        _, again = product(lambda x: f(x, y), x, v, create_graph=True)
+        (g,) = lib.autograd.grad(again.sum(), x)
+        return [t.detach().numpy() for t in (value, one, *(two if isinstance(two, tuple) else (two,)), g)]
+
+    for ours, theirs in zip(products(tg), products(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    with pytest.raises(RuntimeError, match=f"{name}: v must be given"):
+        getattr(tg.autograd.functional, name)(lambda x: f(x, Y), X)

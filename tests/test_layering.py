@@ -118,7 +118,7 @@ LAYERS = {
     "_core": 0,
     "_data": 1, "_grad_mode": 1, "_threads": 1, "_repr": 1, "_tree": 1, "_values_indices": 1, "autograd": 1, "func": 1,
     "_device": 1, "_queries": 1, "_ufuncs": 1, "cuda": 1, "_preprocess": 1, "_lazy": 1,
-    "_figure": 1, "utils": 1, "nn": 1, "linalg": 1, "_files": 1,
+    "accelerator": 1, "backends": 1, "random": 1, "_figure": 1, "utils": 1, "nn": 1, "linalg": 1, "_files": 1,
     "optim": 2, "datasets": 2, "checkpoint": 2, "tables": 2, "_history": 2, "_metric": 2, "metrics": 2,
     "callbacks": 2,
     "_summary": 2, "profiler": 2, "_explain": 2,

@@ -6,11 +6,13 @@ import tapegrad as tg
 from graphs import run_apart
 
 LATER = {
-    tg: "cuda datasets expr func linalg profiler tables summary LongTensor load save",
-    tg.autograd: "Function detect_anomaly functional gradcheck",
+    tg: "accelerator backends cuda datasets expr func linalg profiler random tables summary LongTensor load save vmap",
+    tg.autograd: "Function detect_anomaly function functional gradcheck",
+    tg.nn: "parameter",
     tg.nn.utils: "parametrizations parametrize remove_weight_norm weight_norm",
-    tg.optim: "lr_scheduler swa_utils",
+    tg.optim: "lr_scheduler optimizer swa_utils",
     tg.utils: "checkpoint dlpack",
+    tg.utils.data: "dataloader dataset sampler",
 }
 
 

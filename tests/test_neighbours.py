@@ -282,3 +282,40 @@ def test_as_tensor():
     assert np.shares_memory(tg.as_tensor(a).numpy(), a) and tg.as_tensor(a, tg.float32).dtype is tg.float32
     assert tg.as_tensor([1, 2]).dtype is tg.int64 and tg.as_tensor(2.5).item() == 2.5
     assert tg.as_tensor(np.float64(2.5)).dtype is tg.float64
+
+
+def test_programs_that_ask_for_a_gpu_get_the_cpu():
+    assert not tg.accelerator.is_available() and tg.accelerator.current_accelerator() is None
+    assert tg.accelerator.device_count() == 0 and not tg.backends.mps.is_available()
+    tg.backends.cudnn.benchmark = False
+    tg.cuda.empty_cache()
+    tg.use_deterministic_algorithms(True)
+    tg.set_float32_matmul_precision("high")
+    with pytest.raises(ValueError, match="'highest', 'high' or 'medium', got 'low'"):
+        tg.set_float32_matmul_precision("low")
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "int32", "int64", "uint8"])
+def test_limits_of_dtypes(name):
+    torch = pytest.importorskip("torch")
+    of, attributes = ("finfo", "bits eps min max tiny smallest_normal resolution")
+    if "int" in name:
+        of, attributes = "iinfo", "bits min max"
+    for attribute in attributes.split():
+        ours, theirs = (getattr(getattr(lib, of)(getattr(lib, name)), attribute) for lib in (tg, torch))
+        assert ours == theirs and type(ours) is type(theirs)
+    assert tg.finfo().eps == tg.finfo(tg.float32).eps
+
+
+def test_names_where_programs_also_import_them_from():
+    from tapegrad.autograd.function import once_differentiable
+    from tapegrad.nn.parameter import Parameter
+    from tapegrad.optim.optimizer import Optimizer
+    from tapegrad.utils.data.dataloader import DataLoader, default_collate
+    from tapegrad.utils.data.dataset import Dataset, random_split
+    from tapegrad.utils.data.sampler import Sampler
+
+    data = tg.utils.data
+    assert (Parameter, Optimizer, DataLoader) == (tg.nn.Parameter, tg.optim.Optimizer, data.DataLoader)
+    assert (Dataset, random_split, Sampler) == (data.Dataset, data.random_split, data.Sampler)
+    assert default_collate is data.default_collate and callable(once_differentiable)

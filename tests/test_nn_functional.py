@@ -209,3 +209,13 @@ def test_gumbel_softmax_draws_classes():
     hard = array(F.gumbel_softmax(logits, hard=True))
     np.testing.assert_allclose(hard.mean(0), [0.5, 0.2, 0.3], atol=0.02)
     np.testing.assert_allclose(array(F.gumbel_softmax(logits, tau=0.5)).sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (40, 5)])
+def test_gumbel_softmax_draws_as_pytorch(shape):
+    torch = pytest.importorskip("torch")
+    soft = []
+    for lib in (tg, torch):
+        lib.manual_seed(0)
+        soft.append(array(lib.nn.functional.gumbel_softmax(lib.zeros(shape), tau=0.5)))
+    np.testing.assert_allclose(*soft, rtol=1e-5)

@@ -281,3 +281,22 @@ def test_dropout_mask_is_philox(n, dtype, p):
         tg.set_num_threads(threads)
         tg.manual_seed(11)
         np.testing.assert_array_equal(tg.nn.functional.dropout(tg.tensor(x), p).numpy(), np.where(keep, x * scale, 0))
+
+
+def test_the_default_generator_by_functions():
+    tg.manual_seed(5)
+    assert tg.initial_seed() == 5
+    state = tg.get_rng_state()
+    assert state.dtype is tg.uint8
+    drawn = tg.rand(3).tolist()
+    tg.set_rng_state(state)
+    assert tg.rand(3).tolist() == drawn
+    with tg.random.fork_rng():
+        tg.manual_seed(1)
+        tg.rand(2)
+    after = tg.rand(3).tolist()
+    tg.set_rng_state(state)
+    assert tg.rand(6).tolist() == drawn + after
+    assert tg.seed() == tg.initial_seed() and tg.seed() != tg.seed()
+    with pytest.raises(ValueError):
+        tg.set_rng_state(state[:-1])

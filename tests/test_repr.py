@@ -118,3 +118,33 @@ def test_format():
     assert f"{tg.nn.Parameter(tg.tensor(2.5)):.3f}" == "2.500"
     with pytest.raises(TypeError, match=r"shape \(2,\)"):
         f"{tg.ones(2):.2f}"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": 2},
+        {"threshold": 5, "edgeitems": 1},
+        {"linewidth": 40},
+        {"sci_mode": True},
+        {"sci_mode": False, "precision": 6},
+        {"profile": "short"},
+        {"profile": "full"},
+    ],
+    ids=str,
+)
+def test_print_options_are_those_of_pytorch(options):
+    torch = pytest.importorskip("torch")
+    values = np.float32(np.random.RandomState(0).randn(6, 7)) * [1e-5, 1, 1, 10, 100, 1e3, 1e5]
+    arrays = [np.float32(values), np.float32(values[:, 1]), np.arange(3, dtype=np.float32), np.arange(1200)]
+
+    def texts(lib):
+        lib.set_printoptions(**options)
+        try:
+            return [repr(lib.tensor(array)).replace("tapegrad.", "torch.") for array in arrays]
+        finally:
+            lib.set_printoptions(profile="default")
+
+    assert texts(tg) == texts(torch)
+    with pytest.raises(ValueError, match="default, short, full"):
+        tg.set_printoptions(profile="long")

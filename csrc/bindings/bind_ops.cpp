@@ -110,6 +110,7 @@ constexpr std::pair<std::string_view, const char*> kAliases[] = {
     {"arctan2", "atan2"}, {"arcsinh", "asinh"},    {"arccosh", "acosh"},    {"arctanh", "atanh"},
     {"greater", "gt"},    {"greater_equal", "ge"}, {"less", "lt"},          {"less_equal", "le"},
     {"not_equal", "ne"},  {"ger", "outer"},        {"moveaxis", "movedim"}, {"swapdims", "transpose"},
+    {"concat", "cat"},    {"concatenate", "cat"},
 };
 
 // The definitions of the functions, or of the methods, under all their names. Names live as long as the process.

@@ -21,10 +21,13 @@ from ._grad_mode import no_grad as no_grad
 from ._grad_mode import set_grad_enabled as set_grad_enabled
 from ._lazy import lazy as _lazy
 from ._queries import as_tensor as as_tensor
+from ._queries import finfo as finfo
+from ._queries import iinfo as iinfo
 from ._queries import is_complex as is_complex
 from ._queries import is_floating_point as is_floating_point
 from ._queries import is_tensor as is_tensor
 from ._queries import numel as numel
+from ._repr import set_printoptions as set_printoptions
 from ._threads import threads as threads
 from .fit import History as History
 from .fit import evaluate as evaluate
@@ -36,10 +39,27 @@ newaxis = None
 # What training a first net does not need.
 __getattr__, __dir__ = _lazy(
     globals(),
-    ("callbacks", "cuda", "datasets", "expr", "func", "linalg", "metrics", "profiler", "sklearn", "tables"),
+    (
+        "accelerator",
+        "backends",
+        "callbacks",
+        "cuda",
+        "datasets",
+        "expr",
+        "func",
+        "linalg",
+        "metrics",
+        "profiler",
+        "random",
+        "sklearn",
+        "tables",
+    ),
     {
         "_summary": ("summary",),
         "_typed_tensors": ("BoolTensor", "ByteTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor"),
+        "backends": ("set_float32_matmul_precision", "use_deterministic_algorithms"),
         "checkpoint": ("Checkpoint", "load", "save"),
+        "func": ("vmap",),
+        "random": ("get_rng_state", "initial_seed", "seed", "set_rng_state"),
     },
 )

@@ -2076,6 +2076,12 @@ def clone(input: Tensor) -> Tensor:
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Joins tensors along dimension 1, vectors as columns."""
 
+def concat(tensors: Sequence[Tensor], dim: builtins.int = 0) -> Tensor:
+    """Joins tensors along an existing dimension."""
+
+def concatenate(tensors: Sequence[Tensor], dim: builtins.int = 0) -> Tensor:
+    """Joins tensors along an existing dimension."""
+
 def corrcoef(input: Tensor) -> Tensor:
     """Pearson's correlation matrix of the variables (rows) of input."""
 

@@ -1,5 +1,7 @@
 """Functions that only ask or rewrap: is_tensor, numel, as_tensor and others."""
 
+from types import SimpleNamespace
+
 from . import _core
 from ._core import Tensor
 
@@ -36,3 +38,21 @@ def as_tensor(data, dtype=None, device=None):
     if isinstance(data, numpy.ndarray):
         return _core.from_numpy(data).to(device or "cpu", dtype)
     return _core.tensor(data, dtype=dtype, device=device)
+
+
+def finfo(type=None):
+    """The limits of a float dtype (the default one): bits, eps, min, max, tiny (smallest_normal), resolution."""
+    import numpy
+
+    info = numpy.finfo(str(type or _core.get_default_dtype()).rpartition(".")[2])
+    limits = {name: float(getattr(info, name)) for name in ("eps", "min", "max", "tiny", "smallest_normal")}
+    limits["resolution"] = float(f"1e-{info.precision}")
+    return SimpleNamespace(dtype=str(info.dtype), bits=info.bits, **limits)
+
+
+def iinfo(type):
+    """The limits of a dtype of whole numbers: bits, min, max."""
+    import numpy
+
+    info = numpy.iinfo(str(type).rpartition(".")[2])
+    return SimpleNamespace(dtype=str(info.dtype), bits=info.bits, min=int(info.min), max=int(info.max))

@@ -1,6 +1,6 @@
 """How tensors print: PyTorch's digits and layout."""
 
-from math import isfinite
+from math import inf, isfinite
 
 from . import _core
 from ._core import Tensor
@@ -40,16 +40,38 @@ class GradFn:
         return f"<{self.name()}>"
 
 
-_THRESHOLD, _EDGE, _LINE = 1000, 3, 80  # larger tensors show only the edges of each dimension
+_PROFILES = {
+    "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
+    "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
+    "full": {"precision": 4, "threshold": inf, "edgeitems": 3, "linewidth": 80},
+}
+_options = {**_PROFILES["default"], "sci_mode": None}
 _DOTS = "..."
+
+
+def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+    """How tensors print, until the next call; what is not given stays.
+
+    precision: digits after the point. threshold: of elements, beyond which only `edgeitems` at the edges of each
+    dimension show. linewidth: characters. profile: "default", "short" or "full". sci_mode: scientific notation always
+    (True), never (False), or where the values need it (None, also where it is not given).
+    """
+    if profile is not None:
+        if profile not in _PROFILES:
+            raise ValueError(f"profile must be one of {', '.join(_PROFILES)}, got {profile!r}")
+        _options.update(_PROFILES[profile])
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    _options.update({name: value for name, value in given.items() if value is not None})
+    _options["sci_mode"] = sci_mode
 
 
 def _shown(values, shortened):
     """The elements of an array as nested lists, where left out with "..." in their place."""
     if values.ndim == 0:
         return values.item()
-    if shortened and len(values) > 2 * _EDGE:
-        first, last = values[:_EDGE], values[-_EDGE:]
+    edge = _options["edgeitems"]
+    if shortened and len(values) > 2 * edge:
+        first, last = values[:edge], values[-edge:]
         return [*(_shown(v, True) for v in first), _DOTS, *(_shown(v, True) for v in last)]
     return [_shown(v, shortened) for v in values] if values.ndim > 1 else values.tolist()
 
@@ -62,7 +84,7 @@ def _numbers(nested):
 
 
 def _formatter(numbers):
-    """(text of a number, its width): '1.' where all are whole, else four decimals or scientific notation."""
+    """(text of a number, its width): '1.' where all are whole, else so many decimals or scientific notation."""
     if not isinstance(numbers[0], float):
         width = max(len(str(v)) for v in numbers)
         return (lambda v: str(v).rjust(width)), width
@@ -70,7 +92,10 @@ def _formatter(numbers):
     low, high = min(map(abs, measured), default=1.0), max(map(abs, measured), default=1.0)
     whole = all(v.is_integer() for v in measured)
     scientific = high / low > 1e3 or high > 1e8 or (low < 1e-4 and not whole)
-    form = ".4e" if scientific else ".0f" if whole else ".4f"
+    if _options["sci_mode"] is not None:
+        scientific = _options["sci_mode"]
+    digits = _options["precision"]
+    form = f".{digits}e" if scientific else ".0f" if whole else f".{digits}f"
     dot = "." if whole and not scientific else ""
     width = max((len(f"{v:{form}}{dot}") for v in measured), default=1)
     return (lambda v: (f"{v:{form}}{dot}" if isfinite(v) else str(v)).rjust(width)), width
@@ -91,7 +116,7 @@ def _layout(nested, text, width, indent):
         parts = [_DOTS if part is _DOTS else _layout(part, text, width, indent + 1) for part in nested]
         return "[" + ("," + new_line).join(parts) + "]"
     parts = [" " + _DOTS if part is _DOTS else text(part) for part in nested]
-    per_line = max(1, (_LINE - indent) // (width + 2))
+    per_line = max(1, (_options["linewidth"] - indent) // (width + 2))
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
     return "[" + ("," + new_line).join(lines) + "]"
 
@@ -105,7 +130,7 @@ def tensor_repr(t):
         if t.ndim != 1:
             extras.append(f"size={tuple(t.shape)}")
     else:
-        shown = _shown(values, values.size > _THRESHOLD)
+        shown = _shown(values, values.size > _options["threshold"])
         out = prefix + _layout(shown, *_formatter(_numbers(shown)), len(prefix))
     if t.dtype is not default and (values.size == 0 or t.dtype not in (_core.int64, _core.bool)):
         extras.append(f"dtype={t.dtype!r}")
@@ -115,7 +140,7 @@ def tensor_repr(t):
         extras.append("requires_grad=True")
     column = len(out) - out.rfind("\n") + 1
     for extra in extras:  # on a line of its own where it does not fit
-        fits = column + len(extra) + 2 <= _LINE
+        fits = column + len(extra) + 2 <= _options["linewidth"]
         out += (", " if fits else ",\n" + " " * len(prefix)) + extra
         column = column + len(extra) + 2 if fits else len(prefix) + len(extra)
     return out + ")"

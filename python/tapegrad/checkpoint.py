@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from . import _core
+from ._device import device
 from ._files import safetensors
 from ._files.atomic import write_atomically
 from ._files.structure import pack, pack_plain, to_tensor, unpack
@@ -41,14 +42,17 @@ def save(obj, path: str | os.PathLike, metadata: Mapping[str, str] | None = None
     _write(path, arrays, texts)
 
 
-def load(path: str | os.PathLike):
+def load(path: str | os.PathLike, map_location=None, *, weights_only: bool = True):
     """Reads what save() wrote, or the tensors of any safetensors file, by name.
 
+    map_location: nothing or the CPU, else ValueError. weights_only: has no effect, as no file runs code.
     `model.load_state_dict(load(path))` fills a model, also from a file that PyTorch's safetensors wrote. Tensors of
     float16 and bfloat16 are widened to float32, which is exact. Files that save() wrote run no code when they are read.
     Raises FileNotFoundError, and ValueError that names the file, and the tensor where one is at fault, for a file that
     is truncated or damaged, is not safetensors, or has a dtype that tapegrad lacks.
     """
+    if map_location is not None and device(map_location).type != "cpu":
+        raise ValueError(f"load: map_location must be the CPU, got {map_location!r}")
     return _load(path)[0]
 
 

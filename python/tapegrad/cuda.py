@@ -11,6 +11,10 @@ def device_count():
     return 0
 
 
+def empty_cache():
+    """Does nothing, as PyTorch without a GPU."""
+
+
 def manual_seed(seed):
     """Does nothing, as PyTorch without a GPU."""
 

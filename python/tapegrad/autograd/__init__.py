@@ -29,7 +29,7 @@ __all__ = [
 
 __getattr__, __dir__ = _lazy(
     globals(),
-    ("functional",),
+    ("function", "functional"),
     {
         "_anomaly": ("detect_anomaly", "set_detect_anomaly"),
         "_function": ("Function", "FunctionCtx"),

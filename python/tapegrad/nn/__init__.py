@@ -1,5 +1,6 @@
 """Layers, losses and the Module that models are made of, under the names of torch.nn."""
 
+from .._lazy import lazy as _lazy
 from . import functional, init, utils
 from ._activations import (
     CELU,
@@ -135,3 +136,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+__getattr__, __dir__ = _lazy(globals(), ("parameter",))

@@ -100,8 +100,7 @@ def gumbel_softmax(logits, tau=1.0, hard=False, *, dim=-1):
 
     tau: temperature. hard: one-hot values, with the gradient of the soft ones.
     """
-    uniform = _core.empty_like(logits).uniform_(1e-30, 1.0)
-    soft = _core.softmax((logits - _core.log(-_core.log(uniform))) / tau, dim)
+    soft = _core.softmax((logits - _core.empty_like(logits).exponential_().log()) / tau, dim)
     if not hard:
         return soft
     largest = _core.argmax(soft, dim, keepdim=True)

@@ -28,4 +28,4 @@ __all__ = [
     "swa_utils",
 ]
 
-__getattr__, __dir__ = _lazy(globals(), ("lr_scheduler", "swa_utils"))
+__getattr__, __dir__ = _lazy(globals(), ("lr_scheduler", "optimizer", "swa_utils"))

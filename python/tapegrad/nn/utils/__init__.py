@@ -1,12 +1,14 @@
 """Gradient clipping, parameters as one vector, and weight normalisation, under the names of torch.nn.utils."""
 
 from ..._lazy import lazy as _lazy
-from ._clip import clip_grad_norm_, clip_grad_value_
+from ._clip import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from ._vectors import parameters_to_vector, vector_to_parameters
 
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "clip_grads_with_norm_",
+    "get_total_norm",
     "parameters_to_vector",
     "parametrizations",
     "parametrize",

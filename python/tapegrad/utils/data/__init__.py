@@ -1,5 +1,6 @@
 """Data sets and batches, under the names of torch.utils.data."""
 
+from ..._lazy import lazy as _lazy
 from ._collate import default_collate, default_convert
 from ._dataset import (
     ChainDataset,
@@ -41,3 +42,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+__getattr__, __dir__ = _lazy(globals(), ("dataloader", "dataset", "sampler"))
