@@ -213,7 +213,7 @@ def test_assignment_to_a_leaf_or_beside_a_view_is_refused():
         leaf[0] = 1
     y = leaf * 1
     view = y[1:]
-    with pytest.raises(RuntimeError, match="shares memory"):
+    with pytest.raises(RuntimeError, match="whose memory another tensor or the graph still uses"):
         y[0] = 1
     assert view.tolist() == [0, 0]
 
