@@ -106,6 +106,19 @@ def test_sums_do_not_depend_on_threads(shape, rng):
     np.testing.assert_allclose(tg.zeros(shape).index_add_(0, rows, x).numpy(), want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_sums_and_products_of_integers_wrap(dtype):
+    values = np.full(2, np.iinfo(dtype).max, dtype)
+    x, zero = tg.tensor(values), tg.tensor([0, 0])
+    sums, products = values.copy(), values.copy()
+    np.add.at(sums, zero.numpy(), values)
+    np.multiply.at(products, zero.numpy(), values)
+    assert x.index_add(0, zero, x).tolist() == sums.tolist()
+    assert x.index_put([zero], x, accumulate=True).tolist() == sums.tolist()
+    assert x.scatter_add(0, zero, x).tolist() == sums.tolist()
+    assert x.scatter(0, zero, x, reduce="multiply").tolist() == products.tolist()
+
+
 def test_scatter_from_a_larger_source():
     """The source's part beyond the index has no gradient. (PyTorch's backward fails here.)"""
     x, src = tg.zeros(2, 3), tg.arange(12.0).view(3, 4).requires_grad_()

@@ -2,6 +2,7 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "ops/ops.h"
 #include "threads/parallel.h"
@@ -74,6 +75,17 @@ Dims dims_first(std::span<const int64_t> dims, int rank);
 Tensor index_at(const Tensor& x, std::span<const Tensor> indices, int64_t lead, bool from_start = false);
 // Its gradient: zeros of `shape`, g added at the indices.
 Tensor index_backward(const Tensor& g, std::span<const Tensor> indices, int64_t lead, const Dims& shape);
+
+// Integers are added and multiplied modulo 2^bits; of bools that is or and and.
+template <class T>
+using Wrapping = std::conditional_t<std::is_integral_v<T>, uint64_t, T>;
+
+struct Add {  // a value to what is there
+  template <class T>
+  void operator()(T& y, T v) const {
+    y = static_cast<T>(Wrapping<T>(y) + Wrapping<T>(v));
+  }
+};
 
 inline void check_same_dtype(const char* op, const Tensor& input, const Tensor& source) {
   if (input.dtype() == source.dtype()) return;

@@ -115,12 +115,7 @@ void put_all(const Targets& t, T* self, const T* value, Put&& put) {
 void add_all(const Targets& t, const Tensor& self, const Tensor& value) {
   dispatch(self.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    put_all(t, self.data<T>(), value.data<T>(), [](T& y, T v) {
-      if constexpr (std::is_same_v<T, bool>)
-        y = y || v;
-      else
-        y = static_cast<T>(y + v);
-    });
+    put_all(t, self.data<T>(), value.data<T>(), Add{});
   });
 }
 

@@ -27,22 +27,10 @@ struct Set {
     y = v;
   }
 };
-struct Add {
-  template <class T>
-  void operator()(T& y, T v) const {
-    if constexpr (std::is_same_v<T, bool>)
-      y = y || v;
-    else
-      y = static_cast<T>(y + v);
-  }
-};
 struct Multiply {
   template <class T>
   void operator()(T& y, T v) const {
-    if constexpr (std::is_same_v<T, bool>)
-      y = y && v;
-    else
-      y = static_cast<T>(y * v);
+    y = static_cast<T>(Wrapping<T>(y) * Wrapping<T>(v));
   }
 };
 
