@@ -51,6 +51,15 @@ def test_counts_every_op_of_a_training_step(net):
     assert [(r.key, r.count) for r in prof.key_averages() if r.is_range] == [("backward", 3)]
 
 
+def test_a_layer_without_bias_has_no_bias_gradient_computed():
+    x, w, v = tg.randn(4, 6), tg.randn(5, 6, requires_grad=True), tg.randn(3, 5, requires_grad=True)
+    bias = tg.randn(3, requires_grad=True)
+    y = tg.nn.functional.linear(tg.nn.functional.linear(x, w), v, bias)
+    with profile() as prof:
+        tg.autograd.grad(y, [w, v, bias], tg.ones_like(y))
+    assert counts(prof)["weight_gradient", True] == 1  # of the outer layer, with its bias; w has a product
+
+
 def only_op(prof):
     [event] = [e for e in prof.events() if not e.is_range]
     return event

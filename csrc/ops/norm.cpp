@@ -97,20 +97,19 @@ void differentiable_vjp(Backward& b) {
     const Tensor h = weight ? ops::mul(b.g, weight) : b.g;
     b.set(0, ops::mul(rstd, ops::sub(ops::sub(h, mean(h)), ops::mul(xhat, mean(ops::mul(h, xhat))))));
   }
-  if (weight && b.needs(1)) b.set(1, ops::mul(b.g, xhat));
-  if (b.node.inputs > 2 && b.needs(2)) b.set(2, b.g);
+  if (b.needs(1)) b.set(1, ops::mul(b.g, xhat));
+  if (b.needs(2)) b.set(2, b.g);
 }
 
 void layer_norm_vjp(Backward& b) {
   if (grad_enabled()) return differentiable_vjp(b);
-  const int inputs = b.node.inputs;
-  const bool weight = inputs > 1 && b.needs(1), bias = inputs > 2 && b.needs(2);
+  const bool weight = b.needs(1), bias = b.needs(2);
   if (!weight && !b.needs(0)) return b.set(2, b.g);  // nothing else was saved
   Attrs attrs = b.attrs();
   attrs.integer[0] = b.needs(0);
   attrs.integer[1] = weight || bias;
   std::vector<Tensor> in = {ops::contiguous(b.g), b.input(0), b.second_output()};
-  if (inputs > 1 && b.needs(0)) in.push_back(b.input(1));
+  if (b.node.inputs > 1 && b.needs(0)) in.push_back(b.input(1));
   Tensor out[2];
   execute(kLayerNormBackward, in, attrs, out);
   if (b.needs(0)) b.set(0, out[0]);

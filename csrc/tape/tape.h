@@ -81,7 +81,9 @@ struct Backward {
   const bool* wanted = nullptr;   // null: every input that requires a gradient
   std::span<const Tensor> other;  // gradients of output 1 and further ones, empty where none came
 
-  bool needs(int i) const { return wanted ? wanted[i] : static_cast<bool>(node.edge(i)); }
+  bool needs(int i) const {  // no for an input that the op was not given
+    return i < node.inputs && (wanted ? wanted[i] : static_cast<bool>(node.edge(i)));
+  }
   const Attrs& attrs() const;
   const Dims& input_shape(int i) const;  // of an input that needs a gradient
   DType input_dtype(int i) const;
