@@ -71,7 +71,8 @@ PARAMETERS = by_name(
         "bool": "keepdim unbiased training requires_grad retain_graph create_graph only_inputs allow_unused copy mode "
         "keep_grads inplace descending stable largest sorted return_inverse return_counts out_int32 right "
         "equal_nan accumulate replacement force non_blocking as_tuple is_grads_batched materialize_grads",
-        "str": "what root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name",
+        "str": "what root reduction activation _profile_range.name compute_mode side rounding_mode reduce package name "
+        "memory_format",
         "_DType": "dtype",
         "_DType | Tensor": "to.dtype type.dtype type_as.dtype",
         "_Index": "key",

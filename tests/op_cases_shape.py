@@ -250,6 +250,10 @@ CASES = [
         ),
         **EXACT,
     ),
+    *(
+        Case(alias, join_samples, lambda arrays, dim=0: np.concatenate(arrays, axis=dim), row=False, **EXACT)
+        for alias in ("concat", "concatenate")
+    ),
     Case(
         "stack",
         stack_samples,

@@ -90,6 +90,10 @@ def test_filled_tensors():
     equal(tg.ones_like(x, dtype=tg.int32), np.ones((2, 3)), tg.int32)
     equal(tg.full_like(x, 4), np.full((2, 3), 4), tg.float64)
     assert tg.empty_like(x).shape == x.shape
+    for given in (tg.preserve_format, tg.contiguous_format, None):
+        assert tg.zeros_like(x, memory_format=given).shape == tg.randn_like(x, memory_format=given).shape == x.shape
+    with pytest.raises(ValueError, match="zeros_like: memory_format must be preserve_format or contiguous_format"):
+        tg.zeros_like(x, memory_format="channels_last")
     assert tg.rand_like(x).dtype == tg.randn_like(x).dtype == tg.float64
     equal(tg.eye(3), np.eye(3), tg.float32)
     equal(tg.eye(2, 3), np.eye(2, 3))

@@ -57,11 +57,24 @@ struct sized {
   static constexpr auto fn = &run;
 };
 
+// A new tensor is contiguous, whichever of the two formats is asked for.
+void check_memory_format(const char* op, const py::object& format) {
+  if (format.is_none() || (py::isinstance<py::str>(format) &&
+                           (format.equal(py::str("preserve_format")) || format.equal(py::str("contiguous_format")))))
+    return;
+  throw std::invalid_argument(std::string(op) + ": memory_format must be preserve_format or contiguous_format, got " +
+                              py::repr(format).cast<std::string>());
+}
+
 template <class Filled>
 struct like {
-  static constexpr const char *name = Filled::like, *params = "input, *, dtype=None, device=None, requires_grad=False";
-  static Tensor run(const Tensor& input, ops::MaybeDType dtype, const py::object& device, bool requires_grad) {
+  static constexpr const char *name = Filled::like, *params =
+                                                        "input, *, dtype=None, device=None, requires_grad=False, "
+                                                        "memory_format=None";
+  static Tensor run(const Tensor& input, ops::MaybeDType dtype, const py::object& device, bool requires_grad,
+                    const py::object& memory_format) {
     check_device(name, device.ptr());
+    check_memory_format(name, memory_format);
     const GradMode off(false);
     return finish(Filled::make(input.shape(), dtype.value_or(input.dtype()), nullptr), requires_grad);
   }

@@ -167,12 +167,13 @@ void bind_tape(py::module_& m) {
   bind_function(m);
   bind_batched(m);
   m.def("grad", &grad, "outputs"_a, "inputs"_a, "grad_outputs"_a = py::none(), "retain_graph"_a = py::none(),
-        "create_graph"_a = false, "only_inputs"_a = true, "allow_unused"_a = py::none(),
-        "is_grads_batched"_a = false, "materialize_grads"_a = false,
+        "create_graph"_a = false, "only_inputs"_a = true, "allow_unused"_a = py::none(), "is_grads_batched"_a = false,
+        "materialize_grads"_a = false,
         "Gradients of the outputs with respect to the inputs, without touching any .grad; a tuple.\n\n"
         "grad_outputs: gradients of the outputs, in their shapes; needed unless an output has one element. "
         "retain_graph: keep what the graph saved, for another call (as create_graph if not given). create_graph: the "
-        "results can be differentiated again. only_inputs: accepted where True. allow_unused: None for inputs that the outputs do not depend on, instead "
+        "results can be differentiated again. only_inputs: accepted where True. allow_unused: None for inputs that the "
+        "outputs do not depend on, instead "
         "of RuntimeError; materialize_grads: zeros for them.");
   m.def(
       "_backward",

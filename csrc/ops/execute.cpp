@@ -68,9 +68,10 @@ void check_in_place(const Call& call, bool recording) {
   }
   // Another tensor on the same memory (a view, its base) would keep a history that no longer tells its values.
   if (recording && self->storage->refs - self->storage->exports > 1) {
-    throw std::runtime_error(op + ": an in-place write to " + describe(self) +
-                             ", whose memory another tensor or the graph still uses, would make a gradient wrong; use an "
-                             "out-of-place operation (x[i] = x[i] + y for x[i] += y), or a clone()");
+    throw std::runtime_error(
+        op + ": an in-place write to " + describe(self) +
+        ", whose memory another tensor or the graph still uses, would make a gradient wrong; use an "
+        "out-of-place operation (x[i] = x[i] + y for x[i] += y), or a clone()");
   }
 }
 

@@ -35,6 +35,7 @@ from .fit import fit as fit  # at once: a later import of tapegrad.fit would put
 from .fit import predict as predict
 
 newaxis = None
+contiguous_format, preserve_format = "contiguous_format", "preserve_format"  # what memory_format may be
 
 # What training a first net does not need.
 __getattr__, __dir__ = _lazy(

@@ -2182,6 +2182,7 @@ def empty_like(
     dtype: _DType | None = None,
     device: _Device | None = None,
     requires_grad: builtins.bool = False,
+    memory_format: str | None = None,
 ) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
@@ -2729,6 +2730,7 @@ def ones_like(
     dtype: _DType | None = None,
     device: _Device | None = None,
     requires_grad: builtins.bool = False,
+    memory_format: str | None = None,
 ) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
@@ -2778,6 +2780,7 @@ def rand_like(
     dtype: _DType | None = None,
     device: _Device | None = None,
     requires_grad: builtins.bool = False,
+    memory_format: str | None = None,
 ) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
@@ -2819,6 +2822,7 @@ def randn_like(
     dtype: _DType | None = None,
     device: _Device | None = None,
     requires_grad: builtins.bool = False,
+    memory_format: str | None = None,
 ) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
 
@@ -3223,5 +3227,6 @@ def zeros_like(
     dtype: _DType | None = None,
     device: _Device | None = None,
     requires_grad: builtins.bool = False,
+    memory_format: str | None = None,
 ) -> Tensor:
     """Like the function without _like, with the shape and dtype of another tensor."""
