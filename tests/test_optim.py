@@ -179,3 +179,20 @@ def test_repr():
     assert repr(optim.Lion([parameter(1.0)], lr=0.1)) == (
         "Lion (\nParameter Group 0\n    betas: (0.9, 0.99)\n    lr: 0.1\n    maximize: False\n    weight_decay: 0.0\n)"
     )
+
+
+def test_a_step_of_an_optimizers_own_counts(recwarn):
+    class Halving(tg.optim.Optimizer):
+        """Written as for PyTorch: a step that calls no other."""
+
+        def __init__(self, params, lr):
+            super().__init__(params, {"lr": lr})
+
+        def step(self):
+            return self.param_groups[0]["lr"]
+
+    optimizer = Halving([tg.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = tg.optim.lr_scheduler.StepLR(optimizer, 1)
+    assert optimizer.step() == 0.5
+    scheduler.step()
+    assert not recwarn.list

@@ -43,7 +43,6 @@ class LBFGS(Optimizer):
         that it began with.
         """
         _core._refuse_capture("LBFGS.step() is called, whose course depends on values,")
-        self._opt_called = True
         with no_grad():
             return self._step(closure, self.param_groups[0])
 

@@ -1,5 +1,6 @@
 """Optimizer: parameter groups, per-parameter state, saving and loading."""
 
+import functools
 from collections import defaultdict
 from itertools import chain
 
@@ -16,6 +17,11 @@ class Optimizer:
     """
 
     _opt_called = False  # whether there has been a step: the schedulers ask
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "step" in vars(cls):
+            cls.step = _noted(cls.step)
 
     def __init__(self, params, defaults):
         if isinstance(params, _core.Tensor):
@@ -166,6 +172,17 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+def _noted(step):
+    """The method step(), of which the schedulers can tell that it was called."""
+
+    @functools.wraps(step)
+    def noted(self, *args, **options):
+        self._opt_called = True
+        return step(self, *args, **options)
+
+    return noted
 
 
 def as_tensor(value, param):
