@@ -78,7 +78,13 @@ class Mean(Metric):
 
     def measure(self, output, target):
         value = self.function(output, target)
-        return value.reshape(()) if isinstance(value, _core.Tensor) and value.numel() == 1 else float(value)
+        if isinstance(value, _core.Tensor) and value.numel() == 1:
+            return value.reshape(())
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError):
+            got = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+            raise TypeError(f"the metric {self.name} must return one number for a batch, got {got}") from None
 
     def add(self, values, n: int) -> None:
         super().add([(float(value) * n, n) for value in values], n)

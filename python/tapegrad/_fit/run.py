@@ -137,7 +137,7 @@ def read_state(path: str | os.PathLike) -> dict | None:
     """What Run.save() wrote; None where there is no such file. ValueError for any other file."""
     from ..checkpoint import load
 
-    if not os.path.exists(path):
+    if not os.path.exists(os.fspath(path)):
         return None
     state = load(path)
     found = state.get("format") if isinstance(state, dict) else None
