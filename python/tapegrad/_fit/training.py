@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from itertools import chain
 
 import numpy as np
 
 from .. import _core, optim
+from .._compile import Compiled
 from .._grad_mode import no_grad
 from ..utils.data import DataLoader
 from .losses import BatchLoss
@@ -45,6 +45,7 @@ class Training:
         step = self._part_of_step if accumulate > 1 else self._whole_step
         chunk = accumulate if accumulate > 1 or run.has("on_step") else None
         self._training = Pass(step, self._totals, compile, chunk)
+        self._updating = Compiled(self._update, True, compile == "auto") if compile else self._update
         self._validating = None
 
     def train(self, state: dict | None) -> None:
@@ -71,7 +72,7 @@ class Training:
                 raise
             run.ended = run.ended or str(error)
         finally:
-            if self._compile:
+            if self._compile or self._accumulate > 1:
                 run.optimizer.zero_grad()
         run.history.stopped = reason or run.ended
         run.call("on_fit_end")
@@ -95,6 +96,8 @@ class Training:
         run.call("on_epoch_end")
         if run.needs_recapture:
             self._training.forget()
+            if self._compile:
+                self._updating.forget()
             if self._validating is not None:
                 self._validating.forget()
 
@@ -137,7 +140,8 @@ class Training:
         """Behind a chunk of batches."""
         run = self.run
         if self._accumulate > 1:
-            self._update()
+            samples, self._updated = self._totals.samples - self._updated, self._totals.samples
+            self._updating(1.0 if self._loss.summed else 1.0 / samples)
         run.step = self._steps_before + self._steps()
         run.seconds = time.perf_counter() - self._start
         self._bar.update(run.epoch, self._totals)
@@ -183,18 +187,20 @@ class Training:
             raise TypeError(f"the loss must be a scalar tensor, made of the output by tensor operations, got {loss!r}")
         return loss, _core._require_finite(loss), output
 
-    def _update(self) -> None:
-        """A step with the gradients of the samples since the last one: those of one large batch."""
-        optimizer = self.run.optimizer
-        samples, self._updated = self._totals.samples - self._updated, self._totals.samples
-        if not self._loss.summed:
-            with no_grad():
-                for param in chain.from_iterable(group["params"] for group in optimizer.param_groups):
-                    if param.grad is not None:
-                        param.grad.mul_(1.0 / samples)
+    def _update(self, share: float) -> None:
+        """A step with the gradients that parts have added up, times `share`: those of one large batch."""
+        with no_grad():
+            for gradient in self._gradients() if share != 1.0 else ():
+                gradient.mul_(share)
         self.run.call("on_gradients")
-        optimizer.step()
-        optimizer.zero_grad()
+        self.run.optimizer.step()
+        with no_grad():
+            for gradient in self._gradients():  # in place: what adds to them is captured with their memory
+                gradient.zero_()
+
+    def _gradients(self):
+        groups = self.run.optimizer.param_groups
+        return [p.grad for group in groups for p in group["params"] if p.grad is not None]
 
     # The record.
 
