@@ -108,7 +108,7 @@ TG_INLINE Vec<double> integer_value(Vec<int64_t> k) {  // |k| < 2^51
 // m r - 1, exactly, for m in [1/2, 2) and r of few bits.
 template <class T>
 TG_INLINE Vec<T> product_minus_one(Vec<T> m, Vec<T> r) {
-  if constexpr (kFusedMultiplyAdd) return fma(m, r, Vec<T>(-1));
+  if constexpr (kFusedMultiplyAdd) return fused(m, r, Vec<T>(-1));
   Vec<T> upper = upper_half(m);
   return (upper * r - Vec<T>(1)) + (m - upper) * r;
 }

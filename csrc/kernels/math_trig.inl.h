@@ -86,7 +86,7 @@ TG_INLINE Vec<float> sin_with_phase(Vec<float> x) {
   using V = Vec<float>;
   V shifted = fma(x, V(float(kTwoOverPi)), V(MathConstants<float>::round)),
     n = shifted - V(MathConstants<float>::round);
-  V r = fma(n, V(0x1.ee59dap-50f), fma(n, V(0x1.777a5cp-25f), fma(n, V(-0x1.921fb6p+0f), x)));
+  V r = fused(n, V(0x1.ee59dap-50f), fused(n, V(0x1.777a5cp-25f), fused(n, V(-0x1.921fb6p+0f), x)));
   V y = sin_of_reduced(bitcast<int32_t>(shifted) + Vec<int32_t>(phase), r);
   if (__builtin_expect(any(abs(x) > V(0x1p16f)), 0)) y = select(abs(x) > V(0x1p16f), sin_through_double<phase>(x), y);
   return y;
