@@ -134,7 +134,8 @@ def test_a_share_for_validation():
         tg.manual_seed(7)
         history = short_fit(model, data, validation=0.25, batch_size=8, metrics="accuracy")
         seen.append((history["val_loss"], history["val_accuracy"], history["steps"]))
-    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == seen[2]
+    assert seen[1] == (pytest.approx(seen[0][0]), *seen[0][1:])  # weights of 1 are summed in another order
     assert seen[0][2] == [5, 5]  # 37 samples
     tg.manual_seed(7)
     held_out = tg.randperm(50)[37:]
