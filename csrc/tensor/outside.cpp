@@ -31,7 +31,7 @@ uint64_t add_bytes(uint64_t h, const char* data, size_t bytes) {
 }
 
 uint64_t sum_of(const char* data, size_t bytes) {
-  constexpr size_t kMost = 1 << 20, kPieces = 256;
+  constexpr size_t kMost = 1 << 15, kPieces = 64;  // some 3 us, also for a batch of a training step
   if (bytes <= kMost) return add_bytes(bytes, data, bytes);
   uint64_t h = bytes;
   constexpr size_t kPiece = kMost / kPieces;

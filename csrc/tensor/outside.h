@@ -9,7 +9,7 @@ namespace tg {
 // Whether others than tensors can write to the storage.
 inline bool open_to_writes(const Storage& s) { return s.exports > 0 || (s.release && !s.read_only); }
 
-// Of the bytes between a tensor's first and last element; of evenly spaced stretches where that is over a megabyte.
+// Of the bytes between a tensor's first and last element; of evenly spaced stretches where that is over 32 KiB.
 uint64_t checksum(const Tensor& t);
 
 // Remembers the bytes of a storage, so that a later notice_writes() finds what was written in between.
