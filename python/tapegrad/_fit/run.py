@@ -10,7 +10,6 @@ from .._history import History
 from ..utils.data import DataLoader
 
 _FORMAT = 1
-_HOOKS = ("on_fit_begin", "on_epoch_begin", "on_gradients", "on_step", "on_epoch_end", "on_fit_end")
 
 
 class Run:
@@ -21,7 +20,7 @@ class Run:
     """
 
     def __init__(self, model, optimizer, history: History, epochs: int, callbacks, batches, begun: bytes):
-        from ..callbacks import defines
+        from ..callbacks import HOOKS, defines
 
         self.model = model
         self.optimizer = optimizer
@@ -32,7 +31,7 @@ class Run:
         self.resumed = False
         # Those that save the state of the others come after them.
         self.callbacks = sorted(callbacks, key=lambda callback: callback.runs_last)
-        self._hooks = {name: [getattr(c, name) for c in self.callbacks if defines(c, name)] for name in _HOOKS}
+        self._hooks = {name: [getattr(c, name) for c in self.callbacks if defines(c, name)] for name in HOOKS}
         self._batches = batches
         self._begun = begun  # the default generator's state when fit() was called
         self.completed = 0  # epochs

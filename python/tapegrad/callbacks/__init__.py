@@ -1,5 +1,6 @@
 """Callbacks of fit(): early stopping, checkpoints, schedules and clipping, logs, the search for a learning rate."""
 
+from ._base import HOOKS as HOOKS
 from ._base import Callback, LambdaCallback
 from ._base import defines as defines
 from ._checkpoint import ModelCheckpoint
