@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .. import _core
 from .._tree import tree_map
+from ..callbacks._weights import put_back
 from ..fit import fit, predict
 from ._net import Architecture, random_numbers
 from ._parameters import DECOUPLED, architecture, check_parameters
@@ -217,7 +218,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
             compile="auto" if steps > 2 else False,  # capturing a step takes longer than the step
         )
         if rule.weights is not None:
-            model.load_state_dict(rule.weights)
+            put_back(model, rule.weights)
         return history, rule, optimizer
 
     def _record(self, history, rule: StoppingRule, first: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from .. import nn, optim
 from .._grad_mode import no_grad
 from ..callbacks import Callback
+from ..callbacks._weights import copied
 from ._parameters import DECOUPLED, SOLVER_OPTIONS, SOLVERS
 
 _TAKEN = ("params", "lr", "weight_decay", "decoupled_weight_decay")
@@ -104,7 +105,7 @@ class StoppingRule(Callback):
         if self.score:
             self.scores.append(value)
             if value > self.best or self.weights is None:
-                self.weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+                self.weights = copied(run.model)
         self.best = max(self.best, value)
         if self.verbose:
             self._print(run)
