@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .. import _core, nn
-from .._grad_mode import no_grad
 from ..checkpoint import load, load_metadata, save
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 _FORMAT = 1
-_CHUNK = 4096  # rows per forward pass of predict()
+CHUNK = 4096  # rows per forward pass of a trained model
 
 
 @dataclass
@@ -71,15 +70,6 @@ def load_model(path):
     except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise ValueError(f"{path}: damaged model: {type(error).__name__}: {error}") from None
     raise ValueError(f"{path}: model format {version!r}; this version of tapegrad reads format {_FORMAT}")
-
-
-def predict(model, inputs: np.ndarray) -> np.ndarray:
-    """The model's outputs (N, outputs) for float32 inputs (N, inputs), chunk by chunk, without gradients."""
-    with no_grad():
-        chunks = [
-            model(_core.from_numpy(inputs[start : start + _CHUNK])).numpy() for start in range(0, len(inputs), _CHUNK)
-        ]
-    return np.concatenate(chunks)
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:

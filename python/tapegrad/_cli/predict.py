@@ -9,9 +9,10 @@ import sys
 import numpy as np
 
 from .._files.atomic import write_atomically
+from ..fit import predict
 from ..tables import Features, Target, read_csv
 from .data import filled_in, read_images, scaled
-from .model import load_model, predict, probabilities
+from .model import CHUNK, load_model, probabilities
 
 
 def predict_file(options) -> int:
@@ -35,7 +36,7 @@ def _predict_images(model, preprocessing: dict, options):
     if list(images.shape[1:]) != preprocessing["shape"]:
         sizes = ["x".join(map(str, shape)) for shape in (images.shape[1:], preprocessing["shape"])]
         raise ValueError(f"{options.file}: images are {sizes[0]}, the model was trained on {sizes[1]}")
-    outputs = predict(model, scaled(images, preprocessing["scale"]))
+    outputs = predict(model, scaled(images, preprocessing["scale"]), batch_size=CHUNK)
     names, columns = _class_columns(outputs, preprocessing["classes"], options.proba)
     return ["index", *names], [[i, *row] for i, row in enumerate(zip(*columns, strict=True))], []
 
@@ -44,7 +45,7 @@ def _predict_table(model, preprocessing: dict, options):
     table = read_csv(options.file)
     features, target = Features.from_dict(preprocessing["features"]), Target(**preprocessing["target"])
     inputs, counts = features.transform(table)
-    outputs = predict(model, inputs)
+    outputs = predict(model, inputs, batch_size=CHUNK)
     notes = [f"{table.path}: {note}" for note in filled_in(counts, features)]
     if target.task == "classification":
         names, columns = _class_columns(outputs, target.classes, options.proba)

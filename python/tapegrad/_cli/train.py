@@ -14,9 +14,9 @@ import numpy as np
 from .. import _core, optim
 from .._files.atomic import write_atomically
 from .._history import History
-from ..fit import find_optimizer, fit
+from ..fit import find_optimizer, fit, predict
 from .data import Problem, counted, load_problem
-from .model import Architecture, predict, save_model
+from .model import CHUNK, Architecture, save_model
 
 # By the name of --optimizer: which of a problem's learning rates it takes; the others take their own.
 _RATES = {"sgd": "sgd_lr", **dict.fromkeys(("adam", "adamax", "adamw", "nadam", "radam"), "adam_lr")}
@@ -111,8 +111,7 @@ def _fit(model, problem: Problem, optimizer, options, say) -> History:
 def _results(model, problem: Problem) -> dict[str, float]:
     """What the trained model reaches on the test rows; errors of a regression are in the target's own unit."""
     inputs, target = problem.test
-    model.eval()
-    output = predict(model, inputs)
+    output = predict(model, inputs, batch_size=CHUNK)
     if problem.task == "classification":
         return {"accuracy": float((output.argmax(axis=1) == target).mean())}
     error = (output.astype(np.float64) - target) * problem.scale
